@@ -1,0 +1,2 @@
+//! A master and three minions in one process.
+fn main() {}

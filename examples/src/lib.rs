@@ -1,1 +1,3 @@
-//! Shared parts of the example programs.
+//! Shared parts of the example programs: what Salt's own programs do, in small files over the libraries.
+
+pub mod options;

@@ -1,3 +1,4 @@
 //! Shared parts of the example programs: what Salt's own programs do, in small files over the libraries.
 
+pub mod logging;
 pub mod options;

@@ -2,7 +2,6 @@
 //! `--out=json`, `-t 5` or `-t5`, and a unique beginning of a long option is enough.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 /// One option of a program.
 #[derive(Debug, Clone, Copy)]
@@ -162,11 +161,10 @@ pub fn help(usage: &str, about: &str, options: &[Opt]) -> String {
             })
             .collect::<Vec<_>>()
             .join(", ");
-        // Writing to a String cannot fail.
         if names.len() <= 21 {
-            drop(writeln!(text, "  {names:21} {}", wrap(option.help)));
+            text.push_str(&format!("  {names:21} {}\n", wrap(option.help)));
         } else {
-            drop(writeln!(text, "  {names}\n{:24}{}", "", wrap(option.help)));
+            text.push_str(&format!("  {names}\n{:24}{}\n", "", wrap(option.help)));
         }
     }
     text

@@ -101,8 +101,8 @@ pub fn parse(options: &[Opt], words: impl IntoIterator<Item = String>) -> Result
             };
             parsed.values.insert(option.names[0], value);
         } else if word.len() > 1 && word.starts_with('-') {
-            let mut letters = word[1..].char_indices();
-            while let Some((at, letter)) = letters.next() {
+            let letters = word[1..].char_indices();
+            for (at, letter) in letters {
                 let name = format!("-{letter}");
                 let option = options
                     .iter()

@@ -1,1 +1,4 @@
 //! Placeholder crate page.
+
+pub mod python;
+pub mod yaml;

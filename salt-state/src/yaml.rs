@@ -1,0 +1,108 @@
+//! YAML as Salt reads and writes it: PyYAML's 1.1 with Salt's own rules.
+//!
+//! What differs from today's YAML, observed with Salt 3008.3:
+//!
+//! - `0644` is the integer 644 and `-0644` is -420; `1:30` is 90.
+//! - `yes`, `no`, `on` and `off` in three spellings are booleans.
+//! - Floats need a dot, and exponents a sign: `1e3` is text.
+//! - Timestamps stay text.
+//! - A key that is there twice is an error, with both places.
+//! - Integers beyond 64 bits become floats, since no Salt message carries them.
+//!
+//! ```
+//! use salt_proto::Value;
+//!
+//! let value = salt_state::yaml::load("mode: 0644\non: yes").unwrap();
+//!
+//! assert_eq!(value.get("mode"), Some(&Value::Int(644)));
+//! assert_eq!(salt_state::yaml::load("a: 1\na: 2").unwrap_err().problem(), "found conflicting ID 'a'");
+//! ```
+
+mod construct;
+mod error;
+mod node;
+mod raw;
+mod resolve;
+mod scanner;
+
+use salt_proto::Value;
+
+pub use error::{Error, Kind, Mark};
+pub use node::{Data, Entry, Node, NodeMap, Span};
+
+/// How much one document may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Length of the text in bytes. Default 64 MiB.
+    pub bytes: usize,
+    /// Nesting of collections. Default 128.
+    pub depth: usize,
+    /// Nodes, aliases not counted; also what aliases may expand to. Default 2,000,000.
+    pub nodes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 64 << 20,
+            depth: 128,
+            nodes: 2_000_000,
+        }
+    }
+}
+
+/// Loads one document as Salt does; nothing at all is [`Value::Null`].
+///
+/// # Errors
+///
+/// Whatever PyYAML reports, in its words, and [`Kind::Limit`] for a document
+/// that is too large or too deep.
+pub fn load(text: &str) -> Result<Value, Error> {
+    let limits = Limits::default();
+    match parse(text, 0, &limits)? {
+        Some(node) => node.expand(limits.nodes),
+        None => Ok(Value::Null),
+    }
+}
+
+/// Loads one document and keeps places and sharing; `None` when there is none.
+///
+/// `document` goes into every [`Span`].
+///
+/// # Errors
+///
+/// As [`load`]. The size that aliases expand to is not checked here; see
+/// [`Node::check_size`].
+pub fn parse(text: &str, document: u32, limits: &Limits) -> Result<Option<Node>, Error> {
+    if text.len() > limits.bytes {
+        return Err(Error::unplaced(Kind::Limit, "the YAML text is too long"));
+    }
+    if let Some((index, ch)) = text.char_indices().find(|&(_, ch)| !is_printable(ch)) {
+        let mark = Mark {
+            index: text.get(..index).unwrap_or_default().chars().count(),
+            ..Mark::default()
+        };
+        return Err(Error::plain(
+            Kind::Reader,
+            format!(
+                "#x{:04x}: control characters are not allowed",
+                u32::from(ch)
+            ),
+            mark,
+        ));
+    }
+    let (tree, root) = raw::read(text, limits)?;
+    match root {
+        Some(root) => construct::construct(tree, root, document, limits).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn is_printable(ch: char) -> bool {
+    matches!(ch,
+        '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}'
+        | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
+}
+
+#[cfg(test)]
+mod tests;

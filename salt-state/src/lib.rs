@@ -1,4 +1,5 @@
 //! Placeholder crate page.
 
+pub mod jinja;
 pub mod python;
 pub mod yaml;

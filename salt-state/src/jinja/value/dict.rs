@@ -1,0 +1,167 @@
+//! Python's `dict`.
+
+use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+
+use super::{Key, Value, drop_flat};
+
+/// A dict in insertion order; a clone is the same dict.
+#[derive(Clone)]
+pub struct Dict(Rc<DictCell>);
+
+struct DictCell {
+    entries: RefCell<IndexMap<Key, Value>>,
+    class: Cell<DictClass>,
+}
+
+/// Which of Python's dict classes a [`Dict`] shows itself as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DictClass {
+    /// `dict`.
+    #[default]
+    Dict,
+    /// `OrderedDict`, whose `repr` differs.
+    Ordered,
+}
+
+impl DictClass {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Dict => "dict",
+            Self::Ordered => "OrderedDict",
+        }
+    }
+}
+
+impl Dict {
+    /// An empty dict.
+    pub fn new() -> Self {
+        Self::of(DictClass::Dict, IndexMap::new())
+    }
+
+    /// A dict of a class with these entries.
+    pub fn of(class: DictClass, entries: IndexMap<Key, Value>) -> Self {
+        Self(Rc::new(DictCell {
+            entries: RefCell::new(entries),
+            class: Cell::new(class),
+        }))
+    }
+
+    /// The class it shows itself as.
+    pub fn class(&self) -> DictClass {
+        self.0.class.get()
+    }
+
+    /// The entries. Must not be held while template code runs.
+    pub fn borrow(&self) -> Ref<'_, IndexMap<Key, Value>> {
+        self.0.entries.borrow()
+    }
+
+    /// The entries, for changing. Must not be held while template code runs.
+    pub fn borrow_mut(&self) -> RefMut<'_, IndexMap<Key, Value>> {
+        self.0.entries.borrow_mut()
+    }
+
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        self.borrow().len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.borrow().is_empty()
+    }
+
+    /// The value under a text key.
+    pub fn get(&self, key: &str) -> Option<Value> {
+        self.borrow().get(key).cloned()
+    }
+
+    /// The value under any key.
+    pub fn get_key(&self, key: &Key) -> Option<Value> {
+        self.borrow().get(key).cloned()
+    }
+
+    /// Sets a value under a text key; an existing key keeps its place.
+    pub fn set(&self, key: &str, value: Value) {
+        self.insert(Key::text(key), value);
+    }
+
+    /// Sets a value; an existing key keeps its place.
+    pub fn insert(&self, key: Key, value: Value) {
+        // The former value is dropped after the borrow ends.
+        let former = self.borrow_mut().insert(key, value);
+        drop(former);
+    }
+
+    /// A copy of the entries.
+    pub fn entries(&self) -> Vec<(Value, Value)> {
+        self.borrow()
+            .iter()
+            .map(|(key, value)| (key.value().clone(), value.clone()))
+            .collect()
+    }
+
+    /// The entry at a position.
+    pub(crate) fn entry(&self, index: usize) -> Option<(Value, Value)> {
+        self.borrow()
+            .get_index(index)
+            .map(|(key, value)| (key.value().clone(), value.clone()))
+    }
+
+    /// A new dict with the same entries and class.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self::of(self.class(), self.borrow().clone())
+    }
+
+    /// Whether both are the same dict.
+    pub fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn address(&self) -> usize {
+        Rc::as_ptr(&self.0).addr()
+    }
+
+    pub(super) fn release(&mut self, out: &mut Vec<Value>) {
+        if let Some(cell) = Rc::get_mut(&mut self.0) {
+            take_all(cell.entries.get_mut(), out);
+        }
+    }
+}
+
+impl Default for Dict {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Into<super::Str>> FromIterator<(K, Value)> for Dict {
+    fn from_iter<I: IntoIterator<Item = (K, Value)>>(entries: I) -> Self {
+        let entries = entries.into_iter().map(|(k, v)| (Key::text(k), v));
+        Self::of(DictClass::Dict, entries.collect())
+    }
+}
+
+fn take_all(entries: &mut IndexMap<Key, Value>, out: &mut Vec<Value>) {
+    for (key, value) in entries.drain(..) {
+        out.push(key.into_value());
+        out.push(value);
+    }
+}
+
+impl Drop for DictCell {
+    fn drop(&mut self) {
+        let entries = self.entries.get_mut();
+        let nested = |value: &Value| value.holds_values();
+        if entries.iter().any(|(k, v)| nested(k.value()) || nested(v)) {
+            let mut out = Vec::new();
+            take_all(entries, &mut out);
+            drop_flat(out);
+        }
+    }
+}

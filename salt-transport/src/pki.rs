@@ -1,0 +1,1 @@
+//! Being written (lead): leave this file to them.

@@ -7,6 +7,7 @@ pub mod handshake;
 mod identity;
 pub mod negotiate;
 mod nonce;
+mod pem;
 mod provider;
 mod public_key;
 mod secret;

@@ -19,6 +19,7 @@
 //! ```
 
 mod construct;
+mod dump;
 mod error;
 mod node;
 mod raw;
@@ -27,6 +28,7 @@ mod scanner;
 
 use salt_proto::Value;
 
+pub use dump::{DumpOptions, dump};
 pub use error::{Error, Kind, Mark};
 pub use node::{Data, Entry, Node, NodeMap, Span};
 
@@ -79,7 +81,7 @@ pub fn parse(text: &str, document: u32, limits: &Limits) -> Result<Option<Node>,
     }
     if let Some((index, ch)) = text.char_indices().find(|&(_, ch)| !is_printable(ch)) {
         let mark = Mark {
-            index: text.get(..index).unwrap_or_default().chars().count(),
+            index,
             ..Mark::default()
         };
         return Err(Error::plain(
@@ -91,6 +93,8 @@ pub fn parse(text: &str, document: u32, limits: &Limits) -> Result<Option<Node>,
             mark,
         ));
     }
+    // The reader takes a byte order mark away before anything is counted.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (tree, root) = raw::read(text, limits)?;
     match root {
         Some(root) => construct::construct(tree, root, document, limits).map(Some),

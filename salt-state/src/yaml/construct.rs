@@ -97,7 +97,11 @@ impl Constructor<'_> {
                 let Some(value) = resolve::scalar(name, text) else {
                     return Err(unfit(raw));
                 };
-                Data::Scalar(value.map_err(|problem| Error::unplaced(Kind::Composer, problem))?)
+                Data::Scalar(value.map_err(|problem| match name {
+                    tag::BINARY => Error::plain(Kind::Constructor, problem, raw.start),
+                    // Python's number parsing raises an error of its own, without a place.
+                    _ => Error::unplaced(Kind::Composer, problem),
+                })?)
             }
             (RawKind::Sequence(_), tag::SEQ) => {
                 let items = Rc::default();
@@ -450,7 +454,10 @@ fn unfit(raw: &Raw) -> Error {
                 raw.start,
             );
         }
-        (_, name) => format!("could not determine a constructor for the tag '{name}'"),
+        (_, name) => format!(
+            "could not determine a constructor for the tag {}",
+            crate::python::repr_str(name)
+        ),
     };
     Error::plain(Kind::Constructor, problem, raw.start)
 }

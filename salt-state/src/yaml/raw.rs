@@ -53,6 +53,7 @@ pub(super) fn read(text: &str, limits: &Limits) -> Result<(Tree, Option<NodeId>)
         tree: Tree::default(),
         anchors: HashMap::new(),
         open_anchors: Vec::new(),
+        cycle: None,
         handles: Vec::new(),
         depth: 0,
         limits,
@@ -74,6 +75,13 @@ pub(super) fn read(text: &str, limits: &Limits) -> Result<(Tree, Option<NodeId>)
             mark,
         ));
     }
+    if let Some(mark) = reader.cycle {
+        return Err(Error::plain(
+            Kind::Constructor,
+            "found unconstructable recursive node",
+            mark,
+        ));
+    }
     Ok((reader.tree, root))
 }
 
@@ -83,6 +91,8 @@ struct Reader<'a, 't> {
     anchors: HashMap<String, NodeId>,
     /// Nodes that carry an anchor and are not finished: an alias to one is a cycle.
     open_anchors: Vec<NodeId>,
+    /// The first alias that stands inside its own anchor.
+    cycle: Option<Mark>,
     handles: Vec<(String, String)>,
     depth: usize,
     limits: &'a Limits,
@@ -295,16 +305,12 @@ impl Reader<'_, '_> {
         Ok(Cow::Owned(format!("{prefix}{suffix}")))
     }
 
-    fn alias(&self, name: &str, mark: Mark) -> Result<NodeId, Error> {
+    fn alias(&mut self, name: &str, mark: Mark) -> Result<NodeId, Error> {
         let Some(&id) = self.anchors.get(name) else {
             return Err(Error::plain(Kind::Composer, "found undefined alias", mark));
         };
-        if self.open_anchors.contains(&id) {
-            return Err(Error::plain(
-                Kind::Constructor,
-                "found unconstructable recursive node",
-                mark,
-            ));
+        if self.open_anchors.contains(&id) && self.cycle.is_none() {
+            self.cycle = Some(mark);
         }
         Ok(id)
     }
@@ -346,7 +352,7 @@ impl Reader<'_, '_> {
             }
             TokenData::Scalar(..) => {
                 let token = self.scanner.take()?;
-                self.scalar(token, properties)
+                self.scalar(token, properties, true)
             }
             TokenData::FlowSequenceStart => {
                 let raw = sequence();
@@ -370,7 +376,8 @@ impl Reader<'_, '_> {
                     start: properties.start,
                     end: properties.end,
                 };
-                self.scalar(token, properties)
+                let written = properties.tag.is_none();
+                self.scalar(token, properties, written)
             }
             _ => {
                 let context = if block {
@@ -389,17 +396,20 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn scalar(&mut self, token: Token, properties: Properties) -> Result<NodeId, Error> {
+    fn scalar(
+        &mut self,
+        token: Token,
+        properties: Properties,
+        written: bool,
+    ) -> Result<NodeId, Error> {
         let TokenData::Scalar(text, style) = token.data else {
             return self.empty(token.start);
         };
         let plain = style == Style::Plain;
         let tag = match properties.tag {
             Some(tag) if tag != "!" => tag,
-            given => Cow::Borrowed(if plain || given.is_some() && text.is_empty() {
-                resolve::plain(&text)
-            } else if given.is_some() {
-                // An explicit `!` resolves as plain text would.
+            // An explicit `!` resolves even quoted text, but not what is absent.
+            given => Cow::Borrowed(if written && (plain || given.is_some()) {
                 resolve::plain(&text)
             } else {
                 tag::STR

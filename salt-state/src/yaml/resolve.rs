@@ -78,11 +78,7 @@ fn starts_with_digit(text: &str) -> bool {
 
 /// The base-60 tail `:59:59`.
 fn sexagesimal_tail<'a>(mut parts: impl Iterator<Item = &'a str>) -> bool {
-    parts.all(|part| match part.as_bytes() {
-        [b'0'..=b'9'] => true,
-        [b'0'..=b'5', b'0'..=b'9'] => true,
-        _ => false,
-    })
+    parts.all(|part| matches!(part.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9']))
 }
 
 fn is_int(text: &str) -> bool {
@@ -223,7 +219,9 @@ pub(super) fn scalar(tag: &str, text: &str) -> Option<Result<Value, String>> {
             .ok_or_else(|| format!("'{}'", text.to_lowercase())),
         tag::INT => int(text),
         tag::FLOAT => float(text),
-        tag::BINARY => Ok(Value::Bytes(decode_base64(text))),
+        tag::BINARY => not_ascii(text)
+            .map_or_else(|| decode_base64(text), Err)
+            .map(Value::Bytes),
         _ => return None,
     })
 }
@@ -244,9 +242,10 @@ fn int(text: &str) -> Result<Value, String> {
         text
     };
     let plain: String = text.chars().filter(|&c| c != '_').collect();
+    let plain = plain.trim();
     let (negative, body) = match plain.strip_prefix('-') {
         Some(rest) => (true, rest),
-        None => (false, plain.strip_prefix('+').unwrap_or(&plain)),
+        None => (false, plain.strip_prefix('+').unwrap_or(plain)),
     };
     let (radix, digits) = if body == "0" {
         return Ok(Value::Int(0));
@@ -330,28 +329,74 @@ fn float(text: &str) -> Result<Value, String> {
     Ok(Value::Float(sign * x))
 }
 
-/// Decodes as Python's lenient decoder does: foreign characters are skipped,
-/// padding may be missing.
-fn decode_base64(text: &str) -> Vec<u8> {
+/// Why Python refuses to decode text as base 64, if it does.
+fn not_ascii(text: &str) -> Option<String> {
+    let at = text.chars().position(|ch| !ch.is_ascii())?;
+    let run = text
+        .chars()
+        .skip(at)
+        .take_while(|ch| !ch.is_ascii())
+        .count();
+    let what = if run == 1 {
+        let ch: String = text.chars().skip(at).take(1).collect();
+        let escaped: String = ch
+            .chars()
+            .map(|ch| match u32::from(ch) {
+                n @ ..=0xFF => format!("\\x{n:02x}"),
+                n @ ..=0xFFFF => format!("\\u{n:04x}"),
+                n => format!("\\U{n:08x}"),
+            })
+            .collect();
+        format!("character '{escaped}' in position {at}")
+    } else {
+        format!("characters in position {at}-{}", at + run - 1)
+    };
+    Some(format!(
+        "failed to convert base64 data into ascii: 'ascii' codec can't encode {what}: ordinal not in range(128)"
+    ))
+}
+
+/// Decodes as Python's lenient decoder does: foreign characters are skipped and
+/// Salt adds padding by the length of the text, white space included.
+fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
+    let missing = match text.len() % 4 {
+        0 => 0,
+        rest => 4 - rest,
+    };
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let mut bits: u32 = 0;
-    let mut count = 0;
-    for byte in text.bytes() {
+    let (mut place, mut pads, mut count) = (0, 0, 0_usize);
+    for byte in text.bytes().chain(std::iter::repeat_n(b'=', missing)) {
         let value = match byte {
             b'A'..=b'Z' => byte - b'A',
             b'a'..=b'z' => byte - b'a' + 26,
             b'0'..=b'9' => byte - b'0' + 52,
             b'+' => 62,
             b'/' => 63,
-            b'=' => break,
+            b'=' if place >= 2 => {
+                pads += 1;
+                if place + pads >= 4 {
+                    return Ok(out);
+                }
+                continue;
+            }
             _ => continue,
         };
-        bits = (bits << 6) | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push(u8::try_from((bits >> count) & 0xFF).unwrap_or(0));
+        pads = 0;
+        count += 1;
+        bits = ((bits << 6) | u32::from(value)) & 0xFF_FFFF;
+        if place > 0 {
+            let shift = 6 - 2 * place;
+            out.push(u8::try_from((bits >> shift) & 0xFF).unwrap_or(0));
         }
+        place = (place + 1) % 4;
     }
-    out
+    match place {
+        0 => Ok(out),
+        1 => Err(format!(
+            "failed to decode base64 data: Invalid base64-encoded string: number of data \
+             characters ({count}) cannot be 1 more than a multiple of 4"
+        )),
+        _ => Err("failed to decode base64 data: Incorrect padding".to_owned()),
+    }
 }

@@ -414,7 +414,12 @@ impl<'a> Scanner<'a> {
 
     fn skip_to_token(&mut self) {
         loop {
-            if self.mark.index == 0 && self.text.starts_with('\u{feff}') {
+            if self.mark.column == 0
+                && self
+                    .text
+                    .get(self.mark.index..)
+                    .is_some_and(|rest| rest.starts_with('\u{feff}'))
+            {
                 self.skip();
             }
             while self.byte(0) == b' '

@@ -172,7 +172,7 @@ impl Scanner<'_> {
                 }
             }
         }
-        if !self.is_space_or_end(0) && !(self.flow_level > 0 && self.byte(0) == b',') {
+        if !(self.is_space_or_end(0) || self.flow_level > 0 && self.byte(0) == b',') {
             return self.error(
                 CONTEXT,
                 start,
@@ -226,6 +226,8 @@ impl Scanner<'_> {
         // The leading `!` of a head belongs to the handle.
         let mut bytes = head.get(1..).unwrap_or_default().as_bytes().to_vec();
         let mut any = !head.is_empty();
+        // The place of the last escaped character and how many octets it lacks.
+        let (mut character, mut pending) = (self.mark, 0);
         loop {
             let byte = self.byte(0);
             let allowed = is_word(byte)
@@ -260,7 +262,19 @@ impl Scanner<'_> {
                 ) else {
                     return self.error(context, start, "did not find URI escaped octet");
                 };
-                bytes.push(u8::try_from(high * 16 + low).unwrap_or(0));
+                let octet = u8::try_from(high * 16 + low).unwrap_or(0);
+                if pending == 0 {
+                    character = self.mark;
+                    pending = match octet {
+                        0xC0..=0xDF => 1,
+                        0xE0..=0xEF => 2,
+                        0xF0..=0xF7 => 3,
+                        _ => 0,
+                    };
+                } else {
+                    pending -= 1;
+                }
+                bytes.push(octet);
                 self.skip_n(3);
             } else {
                 bytes.push(byte);
@@ -276,7 +290,7 @@ impl Scanner<'_> {
                 context,
                 start,
                 "found an incorrect leading UTF-8 octet",
-                self.mark,
+                character,
             )
         })
     }

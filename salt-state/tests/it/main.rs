@@ -1,0 +1,9 @@
+//! Behaviour of the crate through its public face.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the counts of recorded cases are shown"
+)]
+
+mod golden;
+mod yaml;

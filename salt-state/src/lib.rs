@@ -2,4 +2,7 @@
 
 pub mod jinja;
 pub mod python;
+mod sources;
 pub mod yaml;
+
+pub use sources::{MemorySources, Roots, Sources};

@@ -130,21 +130,23 @@ pub struct Loaded {
     pub globals: Vec<(Rc<str>, Value)>,
 }
 
-type Callable = Rc<dyn Fn(&Runtime<'_>, Args) -> Result<Value>>;
-type Loader = Box<dyn Fn(&Request<'_>) -> Result<Option<Loaded>>>;
+type Callable<'h> = Rc<dyn Fn(&Runtime<'_>, Args) -> Result<Value> + 'h>;
+type Loader<'h> = Box<dyn Fn(&Request<'_>) -> Result<Option<Loaded>> + 'h>;
 
 /// Options, filters, tests, globals and the loader.
-pub struct Environment {
+///
+/// `'h` is how long what it borrows from its host lives: files, functions, the machine.
+pub struct Environment<'h> {
     options: Options,
     salt: bool,
-    filters: HashMap<Rc<str>, Callable>,
-    tests: HashMap<Rc<str>, Callable>,
+    filters: HashMap<Rc<str>, Callable<'h>>,
+    tests: HashMap<Rc<str>, Callable<'h>>,
     globals: Rc<Vars>,
-    loader: Option<Loader>,
-    host: Rc<dyn Host>,
+    loader: Option<Loader<'h>>,
+    host: Rc<dyn Host + 'h>,
 }
 
-impl Environment {
+impl<'h> Environment<'h> {
     /// Jinja's environment with its built-in filters, tests and globals, and
     /// the `do` and loop-control statements.
     pub fn new(options: Options) -> Self {
@@ -180,7 +182,7 @@ impl Environment {
     }
 
     /// Offers the outside world to templates; nothing by default.
-    pub fn set_host(&mut self, host: impl Host + 'static) {
+    pub fn set_host(&mut self, host: impl Host + 'h) {
         self.host = Rc::new(host);
     }
 
@@ -190,10 +192,7 @@ impl Environment {
     }
 
     /// Says how templates are loaded by name: `Ok(None)` is "not found".
-    pub fn set_loader(
-        &mut self,
-        loader: impl Fn(&Request<'_>) -> Result<Option<Loaded>> + 'static,
-    ) {
+    pub fn set_loader(&mut self, loader: impl Fn(&Request<'_>) -> Result<Option<Loaded>> + 'h) {
         self.loader = Some(Box::new(loader));
     }
 
@@ -201,7 +200,7 @@ impl Environment {
     pub fn add_filter(
         &mut self,
         name: &str,
-        filter: impl Fn(&Runtime<'_>, Args) -> Result<Value> + 'static,
+        filter: impl Fn(&Runtime<'_>, Args) -> Result<Value> + 'h,
     ) {
         self.filters.insert(name.into(), Rc::new(filter));
     }
@@ -210,7 +209,7 @@ impl Environment {
     pub fn add_test(
         &mut self,
         name: &str,
-        test: impl Fn(&Runtime<'_>, Args) -> Result<Value> + 'static,
+        test: impl Fn(&Runtime<'_>, Args) -> Result<Value> + 'h,
     ) {
         self.tests.insert(name.into(), Rc::new(test));
     }

@@ -28,6 +28,26 @@ pub trait Host {
         Err(DataError::new("YAML is not available here"))
     }
 
+    /// Whether Salt's function of that name (`test.echo`) can be called.
+    fn has_function(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
+    /// Calls Salt's function of that name, for `salt['test.echo'](…)`.
+    ///
+    /// # Errors
+    /// What the function raises, or that there is none.
+    fn call_function(
+        &self,
+        runtime: &super::Runtime<'_>,
+        name: &str,
+        args: super::Args,
+    ) -> Result<Value> {
+        let _ = (runtime, args);
+        Err(unavailable(&format!("the function '{name}'")))
+    }
+
     /// The time now, in seconds since 1970 UTC.
     ///
     /// # Errors

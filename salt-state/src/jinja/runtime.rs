@@ -6,14 +6,14 @@ use super::{Environment, Error, Exception, Kind, Result};
 
 /// One rendering, as filters, functions and objects see it.
 pub struct Runtime<'e> {
-    environment: &'e Environment,
+    environment: &'e Environment<'e>,
     steps: Cell<u64>,
     depth: Cell<u32>,
     stack_base: usize,
 }
 
 impl<'e> Runtime<'e> {
-    pub(crate) fn new(environment: &'e Environment) -> Self {
+    pub(crate) fn new(environment: &'e Environment<'e>) -> Self {
         let here = 0_u8;
         Self {
             environment,
@@ -24,7 +24,7 @@ impl<'e> Runtime<'e> {
     }
 
     /// The environment.
-    pub fn environment(&self) -> &'e Environment {
+    pub fn environment(&self) -> &'e Environment<'e> {
         self.environment
     }
 

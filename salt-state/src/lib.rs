@@ -1,8 +1,23 @@
-//! Placeholder crate page.
+//! Salt's state engine: SLS in, ordered chunks out, and the modules that carry them out.
 
+pub mod args;
+mod context;
+mod error;
+pub mod functions;
 pub mod jinja;
 pub mod python;
+mod registry;
 mod sources;
+mod system;
 pub mod yaml;
 
+pub use args::{Args, Signature};
+pub use context::{AskMaster, Context, FireLocal, MinionData, RunningJobs, SignalJob};
+pub use error::Error;
+pub use registry::{CallError, Function, JobOutcome, Registry};
 pub use sources::{MemorySources, Roots, Sources};
+pub use system::{
+    Action, Command, CommandError, Exit, FakeSystem, FileKind, FilesystemUsage, Group, Host,
+    Identity, Interface, InterfaceAddress, Kernel, Metadata, Node, Observe, Output, READ_LIMIT,
+    Recorder, Rooted, System, Timestamp, User, WriteOptions, errno_text,
+};

@@ -1,0 +1,122 @@
+//! What a function may know and use beside its arguments.
+
+use std::cell::Cell;
+use std::fmt;
+
+use salt_proto::{Map, Value};
+
+use crate::registry::{CallError, Registry};
+use crate::sources::Sources;
+use crate::system::System;
+
+/// Who this minion is: the facts that targeting, templates and functions share.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MinionData {
+    /// Its id.
+    pub id: String,
+    /// Its grains.
+    pub grains: Map,
+    /// Its pillar.
+    pub pillar: Map,
+    /// Its configuration, Salt's `opts`.
+    pub config: Map,
+}
+
+/// Sends a load to the master, sealed, and returns its answer. The load needs `cmd` and
+/// what belongs to it; `id` and `tok` are added on the way.
+pub type AskMaster<'a> = dyn Fn(Map) -> Result<Value, CallError> + 'a;
+
+/// Puts an event on the minion's own bus (`pillar_refresh`, `module_refresh`, …) and says
+/// whether anybody takes it.
+pub type FireLocal<'a> = dyn Fn(&str, Map) -> bool + 'a;
+
+/// The jobs that run on this minion now: the published job of each, with `pid`.
+pub type RunningJobs<'a> = dyn Fn() -> Vec<Map> + 'a;
+
+/// Sends a signal to a running job by its jid and process id.
+pub type SignalJob<'a> = dyn Fn(&str, i32) -> Result<(), CallError> + 'a;
+
+/// Everything a [`crate::Function`] may use besides its arguments.
+///
+/// [`Context::new`] makes one for a call without a master; the fields that concern the
+/// daemon and the master are filled in by whoever has them.
+pub struct Context<'a> {
+    /// The functions that can be called from this one.
+    pub registry: &'a Registry,
+    /// The machine.
+    pub system: &'a dyn System,
+    /// Who we are.
+    pub minion: &'a MinionData,
+    /// The files of the state tree (`salt://`), if there are any.
+    pub sources: Option<&'a dyn Sources>,
+    /// The way to the master; `None` for a masterless call.
+    pub master: Option<&'a AskMaster<'a>>,
+    /// The minion's own event bus, where a daemon runs.
+    pub fire_local: Option<&'a FireLocal<'a>>,
+    /// The jobs that run now, where a daemon runs.
+    pub running: Option<&'a RunningJobs<'a>>,
+    /// Signals for running jobs, where a daemon runs.
+    pub signal_job: Option<&'a SignalJob<'a>>,
+    /// The published job that this call belongs to; empty outside a job.
+    pub job: Map,
+    retcode: Cell<i64>,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("id", &self.minion.id)
+            .field("master", &self.master.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Context<'a> {
+    /// A call without a master, a daemon or files.
+    pub fn new(registry: &'a Registry, system: &'a dyn System, minion: &'a MinionData) -> Self {
+        Self {
+            registry,
+            system,
+            minion,
+            sources: None,
+            master: None,
+            fire_local: None,
+            running: None,
+            signal_job: None,
+            job: Map::new(),
+            retcode: Cell::new(0),
+        }
+    }
+
+    /// The return code that the call set (Salt's `__context__['retcode']`).
+    pub fn retcode(&self) -> i64 {
+        self.retcode.get()
+    }
+
+    /// Sets the return code of the call.
+    pub fn set_retcode(&self, code: i64) {
+        self.retcode.set(code);
+    }
+
+    /// A setting as text, if it is there and is text.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.minion.config.str(name)
+    }
+
+    /// Sends a load to the master.
+    ///
+    /// # Errors
+    ///
+    /// When there is no master, or it does not answer.
+    pub fn ask_master(&self, load: Map) -> Result<Value, CallError> {
+        match self.master {
+            Some(ask) => ask(load),
+            None => Err(CallError::execution("No master is connected")),
+        }
+    }
+
+    /// Puts an event on the minion's own bus; `false` when there is none.
+    pub fn fire(&self, tag: &str, data: Map) -> bool {
+        self.fire_local.is_some_and(|fire| fire(tag, data))
+    }
+}

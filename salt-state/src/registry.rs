@@ -1,0 +1,361 @@
+//! Functions by name, and how one is called.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use salt_proto::{Map, Value};
+
+use crate::args::{Args, Signature};
+use crate::context::Context;
+
+/// Something that `salt['x.y']` in a template, `salt '*' x.y` and `salt-call x.y` can call.
+///
+/// Any `Fn(&Args, &Context<'_>) -> Result<Value, CallError>` is one.
+pub trait Function: Send + Sync {
+    /// Does the work.
+    ///
+    /// # Errors
+    ///
+    /// A [`CallError`], whose variants are Salt's ways of reporting a failed call.
+    fn call(&self, args: &Args, context: &Context<'_>) -> Result<Value, CallError>;
+}
+
+impl<F> Function for F
+where
+    F: Fn(&Args, &Context<'_>) -> Result<Value, CallError> + Send + Sync,
+{
+    fn call(&self, args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
+        self(args, context)
+    }
+}
+
+/// Why a call failed, in Salt's categories. `Display` is the bare text; what a minion
+/// returns is [`CallError::job_text`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// No such function.
+    #[error("'{0}' is not available.")]
+    Unavailable(String),
+    /// The arguments do not fit its parameters (Python's `TypeError`).
+    #[error("{0}")]
+    Arguments(String),
+    /// The arguments make no sense (Salt's `SaltInvocationError`).
+    #[error("{0}")]
+    Invocation(String),
+    /// It could not be done (Salt's `CommandExecutionError`).
+    #[error("{0}")]
+    Execution(String),
+    /// A program it needs is not installed (Salt's `CommandNotFoundError`).
+    #[error("{0}")]
+    CommandNotFound(String),
+    /// Anything else that Python code would raise.
+    #[error("{message}")]
+    Exception {
+        /// The exception's name, `ValueError`.
+        kind: String,
+        /// Its text.
+        message: String,
+    },
+}
+
+impl CallError {
+    /// An exception by its Python name.
+    pub fn exception(kind: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Exception {
+            kind: kind.into(),
+            message: message.into(),
+        }
+    }
+
+    /// Salt's `CommandExecutionError`.
+    pub fn execution(message: impl Into<String>) -> Self {
+        Self::Execution(message.into())
+    }
+
+    /// Salt's `SaltInvocationError`.
+    pub fn invocation(message: impl Into<String>) -> Self {
+        Self::Invocation(message.into())
+    }
+
+    /// What a minion returns for it (Salt 3008.3). `doc` is the function's
+    /// documentation, which follows the complaint about wrong arguments.
+    pub fn job_text(&self, function: &str, doc: &str) -> String {
+        match self {
+            Self::Unavailable(_) => self.to_string(),
+            Self::Arguments(text) => {
+                format!("Passed invalid arguments to {function}: {text}\n{doc}")
+            }
+            Self::Invocation(text) => format!("ERROR executing '{function}': {text}"),
+            Self::Execution(text) => format!("ERROR: {text}"),
+            Self::CommandNotFound(text) => {
+                format!("Command required for '{function}' not found: {text}")
+            }
+            Self::Exception { .. } => format!(
+                "The minion function caused an exception: {}",
+                self.traceback()
+            ),
+        }
+    }
+
+    /// The last part of a Python traceback, which is all of it that we have.
+    pub fn traceback(&self) -> String {
+        let kind = match self {
+            Self::Exception { kind, .. } => kind,
+            Self::Unavailable(_) => "KeyError",
+            Self::Arguments(_) => "TypeError",
+            Self::Invocation(_) => "salt.exceptions.SaltInvocationError",
+            Self::Execution(_) => "salt.exceptions.CommandExecutionError",
+            Self::CommandNotFound(_) => "salt.exceptions.CommandNotFoundError",
+        };
+        let text = self.to_string();
+        let colon = if text.is_empty() { "" } else { ": " };
+        format!("Traceback (most recent call last):\n{kind}{colon}{text}\n")
+    }
+}
+
+/// What a minion sends back for a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobOutcome {
+    /// The return value, or the text of the failure.
+    pub value: Value,
+    /// Salt's return code: 0 when all is well.
+    pub retcode: i64,
+    /// Whether it counts as a success.
+    pub success: bool,
+    /// The outputter to show it with, when the value asks for one.
+    pub outputter: Option<String>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    function: Arc<dyn Function>,
+    signature: Option<Signature>,
+    doc: &'static str,
+    outputter: Option<&'static str>,
+}
+
+/// The functions that can be called, by Salt's names.
+///
+/// ```
+/// use salt_proto::Value;
+/// use salt_state::{Args, Context, FakeSystem, MinionData, Registry};
+///
+/// let registry = Registry::builtin()
+///     .function("acme.answer", |_: &Args, _: &Context<'_>| Ok(Value::Int(42)));
+/// let (machine, minion) = (FakeSystem::new(), MinionData::default());
+/// let context = Context::new(&registry, &machine, &minion);
+///
+/// assert_eq!(registry.call("acme.answer", &Args::new(), &context), Ok(Value::Int(42)));
+/// assert_eq!(
+///     registry.call("acme.nope", &Args::new(), &context).unwrap_err().to_string(),
+///     "'acme.nope' is not available.",
+/// );
+/// ```
+#[derive(Clone, Default)]
+pub struct Registry {
+    functions: BTreeMap<String, Entry>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.functions.keys()).finish()
+    }
+}
+
+impl Registry {
+    /// No functions at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The functions of this crate.
+    pub fn builtin() -> Self {
+        let mut this = Self::new();
+        crate::functions::register(&mut this);
+        this
+    }
+
+    /// Adds or replaces a function that takes its arguments as they come.
+    #[must_use]
+    pub fn function(mut self, name: impl Into<String>, function: impl Function + 'static) -> Self {
+        self.functions.insert(
+            name.into(),
+            Entry {
+                function: Arc::new(function),
+                signature: None,
+                doc: "",
+                outputter: None,
+            },
+        );
+        self
+    }
+
+    /// Adds or replaces a function with a signature, by which its arguments are checked
+    /// and named before it is called, and with its documentation for `sys.doc`.
+    #[must_use]
+    pub fn function_with(
+        mut self,
+        name: impl Into<String>,
+        signature: Signature,
+        doc: &'static str,
+        function: impl Function + 'static,
+    ) -> Self {
+        self.functions.insert(
+            name.into(),
+            Entry {
+                function: Arc::new(function),
+                signature: Some(signature),
+                doc,
+                outputter: None,
+            },
+        );
+        self
+    }
+
+    /// Adds one of ours.
+    pub(crate) fn add(
+        &mut self,
+        name: &'static str,
+        signature: &'static str,
+        doc: &'static str,
+        function: fn(&Args, &Context<'_>) -> Result<Value, CallError>,
+    ) {
+        let signature = Signature::parse(signature);
+        debug_assert!(signature.is_some(), "signature of {name}");
+        self.functions.insert(
+            name.to_owned(),
+            Entry {
+                function: Arc::new(function),
+                signature,
+                doc,
+                outputter: None,
+            },
+        );
+    }
+
+    /// Names the outputter that shows a function's result unless the user names one.
+    pub(crate) fn outputter(&mut self, name: &str, outputter: &'static str) {
+        if let Some(entry) = self.functions.get_mut(name) {
+            entry.outputter = Some(outputter);
+        }
+    }
+
+    /// Whether there is a function of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
+    }
+
+    /// The signature of a function, if it stated one.
+    pub fn signature(&self, name: &str) -> Option<&Signature> {
+        self.functions.get(name)?.signature.as_ref()
+    }
+
+    /// The documentation of a function, empty if it has none.
+    pub fn doc(&self, name: &str) -> Option<&'static str> {
+        self.functions.get(name).map(|entry| entry.doc)
+    }
+
+    /// Calls a function.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Unavailable`] for an unknown name, what [`Signature::bind`] reports
+    /// for wrong arguments, and whatever the function reports.
+    pub fn call(&self, name: &str, args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
+        let entry = self
+            .functions
+            .get(name)
+            .ok_or_else(|| CallError::Unavailable(name.to_owned()))?;
+        match &entry.signature {
+            Some(signature) => entry.function.call(&signature.bind(args)?, context),
+            None => entry.function.call(args, context),
+        }
+    }
+
+    /// Runs a published job: reads its arguments, calls, and turns a failure into the
+    /// text and code that Salt's minion (3008.3) returns.
+    ///
+    /// `arg` is the job's argument list as published.
+    pub fn run_job(&self, name: &str, arg: &[Value], context: &Context<'_>) -> JobOutcome {
+        let no_parse: Vec<&str> = context
+            .job
+            .get("no_parse")
+            .and_then(Value::as_list)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        let mut args = Args::from_job(arg, &no_parse);
+        let takes_extra = self
+            .signature(name)
+            .is_some_and(|signature| signature.extra().is_some());
+        if takes_extra {
+            for (key, value) in &context.job {
+                let key = format!("__pub_{}", crate::python::str(key));
+                args.keywords.insert(key, value.clone());
+            }
+        }
+        context.set_retcode(0);
+        match self.call(name, &args, context) {
+            Ok(value) => {
+                let mut retcode = context.retcode();
+                if retcode == 0 && says_failure(&value) {
+                    retcode = 1;
+                }
+                JobOutcome {
+                    value,
+                    retcode,
+                    success: retcode == 0,
+                    outputter: self
+                        .functions
+                        .get(name)
+                        .and_then(|entry| entry.outputter)
+                        .map(str::to_owned),
+                }
+            }
+            Err(error) => JobOutcome {
+                value: self.failure(name, &error),
+                retcode: 1,
+                success: false,
+                outputter: Some("nested".to_owned()),
+            },
+        }
+    }
+
+    /// What a minion returns for a failure. For an unknown function whose name is the
+    /// beginning of known ones, that is their documentation with the text at the end.
+    fn failure(&self, name: &str, error: &CallError) -> Value {
+        let doc = self.doc(name).unwrap_or_default();
+        let text = Value::from(error.job_text(name, doc));
+        if !matches!(error, CallError::Unavailable(_)) {
+            return text;
+        }
+        let mut docs: Map = self
+            .functions
+            .iter()
+            .filter(|(known, _)| known.starts_with(name))
+            .map(|(known, entry)| (known.as_str(), entry.doc))
+            .collect();
+        if docs.is_empty() {
+            return text;
+        }
+        docs.insert(name, text);
+        docs.into()
+    }
+}
+
+/// A mapping with a false `result` or `success` is a failure (Salt 3008.3).
+fn says_failure(value: &Value) -> bool {
+    ["result", "success"].into_iter().any(|key| {
+        value
+            .get(key)
+            .is_some_and(|said| matches!(said, Value::Bool(false)))
+    })
+}

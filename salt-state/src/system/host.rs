@@ -1,0 +1,515 @@
+//! This machine.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{
+    DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown,
+};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+
+use super::accounts::{parse_group, parse_user};
+use super::metadata::Environment;
+use super::{
+    Command, CommandError, FileKind, FilesystemUsage, Group, Identity, Interface, Kernel, Metadata,
+    Node, Observe, Output, System, Timestamp, User, WriteOptions,
+};
+
+mod netlink;
+pub(super) mod process;
+
+/// The machine this process runs on.
+///
+/// Commands inherit the environment that this process had when the value was made,
+/// with later [`System::set_env`] calls applied; the process's own environment is left
+/// alone, so that two of these in one process do not disturb each other.
+#[derive(Debug)]
+pub struct Host {
+    inherited: Environment,
+    changes: Mutex<BTreeMap<OsString, Option<OsString>>>,
+    serial: AtomicU64,
+}
+
+impl Host {
+    /// This machine, with this process's environment.
+    pub fn new() -> Self {
+        Self::with_environment(std::env::vars_os().collect())
+    }
+
+    /// This machine, with commands inheriting `environment` instead.
+    pub fn with_environment(environment: Vec<(OsString, OsString)>) -> Self {
+        Self {
+            inherited: environment,
+            changes: Mutex::default(),
+            serial: AtomicU64::new(0),
+        }
+    }
+
+    /// Asks the name service for an account that is not in the local files, if it
+    /// consults anything else (LDAP, systemd).
+    fn getent(&self, database: &str, key: &str) -> io::Result<Option<String>> {
+        let files_only = match self.text(Path::new("/etc/nsswitch.conf"))? {
+            None => true,
+            Some(switch) => !switch.lines().any(|line| {
+                line.split_once(':').is_some_and(|(name, sources)| {
+                    name.trim() == database
+                        && sources
+                            .split_whitespace()
+                            .any(|source| !matches!(source, "files" | "compat"))
+                })
+            }),
+        };
+        if files_only || key.is_empty() {
+            return Ok(None);
+        }
+        let command = Command::new("getent")
+            .args([database, "--", key])
+            .timeout(Duration::from_secs(5));
+        Ok(self
+            .query(&command)
+            .ok()
+            .filter(Output::is_success)
+            .map(|output| output.stdout_text().trim_end().to_owned()))
+    }
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Observe for Host {
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        found(fs::metadata(path)).map(|meta| meta.as_ref().map(facts))
+    }
+
+    fn link_metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        found(fs::symlink_metadata(path)).map(|meta| meta.as_ref().map(facts))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
+        // Without NONBLOCK, opening a pipe nobody writes to would wait for ever.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32)
+            .open(path);
+        let Some(file) = found(file)? else {
+            return Ok(None);
+        };
+        let kind = file.metadata()?.file_type();
+        if kind.is_dir() {
+            return Err(rustix::io::Errno::ISDIR.into());
+        }
+        if !kind.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
+        }
+        Ok(Some(Box::new(file)))
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let mut names = fs::read_dir(path)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::read_link(path)
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn filesystem(&self, path: &Path) -> io::Result<FilesystemUsage> {
+        let found = rustix::fs::statvfs(path)?;
+        Ok(FilesystemUsage {
+            block_size: if found.f_frsize == 0 {
+                found.f_bsize
+            } else {
+                found.f_frsize
+            },
+            blocks: found.f_blocks,
+            blocks_free: found.f_bfree,
+            blocks_available: found.f_bavail,
+            files: found.f_files,
+            files_free: found.f_ffree,
+        })
+    }
+
+    fn query(&self, command: &Command) -> Result<Output, CommandError> {
+        process::run(command, self, None)
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            pid: std::process::id(),
+            cwd: std::env::current_dir().unwrap_or_default(),
+            program: std::env::current_exe().unwrap_or_default(),
+        }
+    }
+
+    fn kernel(&self) -> Kernel {
+        let name = rustix::system::uname();
+        let text = |field: &std::ffi::CStr| field.to_string_lossy().into_owned();
+        Kernel {
+            name: text(name.sysname()),
+            node: text(name.nodename()),
+            release: text(name.release()),
+            version: text(name.version()),
+            machine: text(name.machine()),
+        }
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        netlink::interfaces()
+    }
+
+    fn environment(&self) -> Environment {
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Environment = self
+            .inherited
+            .iter()
+            .filter(|(name, _)| !changes.contains_key(name))
+            .cloned()
+            .collect();
+        all.extend(
+            changes
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), value.clone()?))),
+        );
+        all
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn random(&self, into: &mut [u8]) {
+        let mut rest = into;
+        while !rest.is_empty() {
+            match rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty()) {
+                Ok(n) => rest = rest.split_at_mut(n.min(rest.len())).1,
+                Err(rustix::io::Errno::INTR) => {}
+                // Kernels before 3.17 have no such call; there the device is all there is.
+                Err(_) => {
+                    if let Ok(mut device) = File::open("/dev/urandom") {
+                        device.read_exact(rest).ok();
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn user(&self, name: &str) -> io::Result<Option<User>> {
+        if let Some(user) = self.users()?.into_iter().find(|user| user.name == name) {
+            return Ok(Some(user));
+        }
+        Ok(self
+            .getent("passwd", name)?
+            .and_then(|line| parse_user(&line))
+            .filter(|user| user.name == name))
+    }
+
+    fn user_by_id(&self, uid: u32) -> io::Result<Option<User>> {
+        if let Some(user) = self.users()?.into_iter().find(|user| user.uid == uid) {
+            return Ok(Some(user));
+        }
+        Ok(self
+            .getent("passwd", &uid.to_string())?
+            .and_then(|line| parse_user(&line)))
+    }
+
+    fn group(&self, name: &str) -> io::Result<Option<Group>> {
+        if let Some(group) = self.groups()?.into_iter().find(|group| group.name == name) {
+            return Ok(Some(group));
+        }
+        Ok(self
+            .getent("group", name)?
+            .and_then(|line| parse_group(&line))
+            .filter(|group| group.name == name))
+    }
+
+    fn group_by_id(&self, gid: u32) -> io::Result<Option<Group>> {
+        if let Some(group) = self.groups()?.into_iter().find(|group| group.gid == gid) {
+            return Ok(Some(group));
+        }
+        Ok(self
+            .getent("group", &gid.to_string())?
+            .and_then(|line| parse_group(&line)))
+    }
+}
+
+impl System for Host {
+    fn write_from(
+        &self,
+        path: &Path,
+        content: &mut dyn Read,
+        options: &WriteOptions,
+    ) -> io::Result<()> {
+        let target = if options.follow {
+            match fs::canonicalize(path) {
+                Ok(real) => real,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+                Err(error) => return Err(error),
+            }
+        } else {
+            path.to_owned()
+        };
+        let old = found(fs::symlink_metadata(&target))?.filter(|old| !old.is_symlink());
+        if old.as_ref().is_some_and(fs::Metadata::is_dir) {
+            return Err(rustix::io::Errno::ISDIR.into());
+        }
+        let mode = options
+            .mode
+            .or_else(|| old.as_ref().map(MetadataExt::mode))
+            .unwrap_or(0o644)
+            & 0o7777;
+        let uid = options.uid.or_else(|| old.as_ref().map(MetadataExt::uid));
+        let gid = options.gid.or_else(|| old.as_ref().map(MetadataExt::gid));
+
+        let (mut file, temporary) = self.temporary_beside(&target)?;
+        let written = (|| {
+            if uid.is_some() || gid.is_some() {
+                let now = file.metadata()?;
+                if uid.is_some_and(|uid| uid != now.uid())
+                    || gid.is_some_and(|gid| gid != now.gid())
+                {
+                    fchown(&file, uid, gid)?;
+                }
+            }
+            // After the owner: changing the owner clears the set-id bits.
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            io::copy(content, &mut file)?;
+            file.flush()?;
+            file.sync_all()?;
+            fs::rename(&temporary, &target)
+        })();
+        if written.is_err() {
+            fs::remove_file(&temporary).ok();
+            return written;
+        }
+        // The new name is durable only when its directory is.
+        if let Some(parent) = target.parent()
+            && let Ok(directory) = File::open(parent)
+        {
+            directory.sync_all().ok();
+        }
+        Ok(())
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(path)?;
+        // Not in the call above, where the umask would take bits away.
+        fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o7777))
+    }
+
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(target, link)
+    }
+
+    fn hard_link(&self, source: &Path, link: &Path) -> io::Result<()> {
+        fs::hard_link(source, link)
+    }
+
+    fn make_node(&self, path: &Path, node: Node, mode: u32) -> io::Result<()> {
+        let (kind, device) = match node {
+            Node::Fifo => (rustix::fs::FileType::Fifo, 0),
+            Node::Char(major, minor) => (
+                rustix::fs::FileType::CharacterDevice,
+                rustix::fs::makedev(major, minor),
+            ),
+            Node::Block(major, minor) => (
+                rustix::fs::FileType::BlockDevice,
+                rustix::fs::makedev(major, minor),
+            ),
+        };
+        rustix::fs::mknodat(CWD, path, kind, Mode::from_raw_mode(0o600), device)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o7777))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if fs::symlink_metadata(path)?.is_dir() {
+            fs::remove_dir(path)
+        } else {
+            fs::remove_file(path)
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o7777))
+    }
+
+    fn set_owner(
+        &self,
+        path: &Path,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        follow: bool,
+    ) -> io::Result<()> {
+        if follow {
+            std::os::unix::fs::chown(path, uid, gid)
+        } else {
+            lchown(path, uid, gid)
+        }
+    }
+
+    fn set_times(
+        &self,
+        path: &Path,
+        accessed: Option<Timestamp>,
+        modified: Option<Timestamp>,
+    ) -> io::Result<()> {
+        let spec = |at: Option<Timestamp>| match at {
+            Some(at) => Timespec {
+                tv_sec: at.seconds,
+                tv_nsec: at.nanos.into(),
+            },
+            None => Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+        };
+        let times = Timestamps {
+            last_access: spec(accessed),
+            last_modification: spec(modified),
+        };
+        Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::empty())?)
+    }
+
+    fn run(&self, command: &Command) -> Result<Output, CommandError> {
+        process::run(command, self, None)
+    }
+
+    fn start(&self, command: &Command) -> Result<u32, CommandError> {
+        process::start(command, self, None)
+    }
+
+    fn signal(&self, pid: u32, signal: i32) -> io::Result<()> {
+        let invalid = || io::Error::from(rustix::io::Errno::INVAL);
+        let pid = i32::try_from(pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .ok_or_else(invalid)?;
+        if signal == 0 {
+            return Ok(rustix::process::test_kill_process(pid)?);
+        }
+        let signal = rustix::process::Signal::from_named_raw(signal).ok_or_else(invalid)?;
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
+    fn set_env(&self, name: &OsStr, value: Option<&OsStr>) {
+        self.changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), value.map(OsStr::to_owned));
+    }
+}
+
+impl Host {
+    /// A new file beside `target` that only its owner can open, and its path.
+    fn temporary_beside(&self, target: &Path) -> io::Result<(File, PathBuf)> {
+        let name = target
+            .file_name()
+            .ok_or_else(|| io::Error::from(rustix::io::Errno::ISDIR))?;
+        // A very long name must leave room for ours.
+        let stem: String = name.to_string_lossy().chars().take(60).collect();
+        for _ in 0..100 {
+            let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+            let mut salt = [0; 6];
+            self.random(&mut salt);
+            let salt: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
+            let path = target.with_file_name(format!(".{stem}.{serial}{salt}"));
+            let file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+                .open(&path);
+            match file {
+                Ok(file) => return Ok((file, path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::AlreadyExists))
+    }
+}
+
+/// `None` for a path that does not exist, or below something that is no directory.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn facts(meta: &fs::Metadata) -> Metadata {
+    let kind = meta.file_type();
+    let kind = if kind.is_file() {
+        FileKind::File
+    } else if kind.is_dir() {
+        FileKind::Directory
+    } else if kind.is_symlink() {
+        FileKind::Symlink
+    } else if kind.is_fifo() {
+        FileKind::Fifo
+    } else if kind.is_socket() {
+        FileKind::Socket
+    } else if kind.is_block_device() {
+        FileKind::BlockDevice
+    } else {
+        FileKind::CharDevice
+    };
+    let at = |seconds, nanos: i64| Timestamp {
+        seconds,
+        nanos: u32::try_from(nanos).unwrap_or(0),
+    };
+    Metadata {
+        kind,
+        mode: meta.mode() & 0o7777,
+        uid: meta.uid(),
+        gid: meta.gid(),
+        size: meta.size(),
+        device: meta.dev(),
+        inode: meta.ino(),
+        links: meta.nlink(),
+        node: (
+            rustix::fs::major(meta.rdev()),
+            rustix::fs::minor(meta.rdev()),
+        ),
+        accessed: at(meta.atime(), meta.atime_nsec()),
+        modified: at(meta.mtime(), meta.mtime_nsec()),
+        changed: at(meta.ctime(), meta.ctime_nsec()),
+    }
+}

@@ -1,0 +1,241 @@
+//! Another machine's files below a directory of this one.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::host::process;
+use super::{
+    Command, CommandError, FileKind, FilesystemUsage, Host, Identity, Interface, Kernel, Metadata,
+    Node, Observe, Output, System, Timestamp, WriteOptions,
+};
+
+/// How many links one path may go through, as in the kernel.
+const LINK_LIMIT: usize = 40;
+
+/// An image or container tree: every path is taken below `root`, links included, and
+/// commands run with `root` as their root directory.
+///
+/// A link in the tree that says `/etc/x` means the tree's `/etc/x`, and `..` stops at
+/// the root, so nothing outside is read or written as long as nobody changes the tree
+/// at the same time; this is a tool for building images, not a jail. Commands need the
+/// right to change the root directory; users and groups are those of the tree.
+#[derive(Debug)]
+pub struct Rooted {
+    root: PathBuf,
+    host: Host,
+}
+
+impl Rooted {
+    /// The machine below `root`, which must exist.
+    ///
+    /// # Errors
+    ///
+    /// When `root` cannot be resolved.
+    pub fn new(root: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self {
+            root: std::fs::canonicalize(root)?,
+            host: Host::new(),
+        })
+    }
+
+    /// Where `path` of the tree is on this machine, its links followed within the tree;
+    /// the last component's link only with `follow`.
+    fn resolve(&self, path: &Path, follow: bool) -> io::Result<PathBuf> {
+        let mut done = PathBuf::new();
+        let mut todo: Vec<OsString> = names(path).into_iter().rev().collect();
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            if name == ".." {
+                done.pop();
+                continue;
+            }
+            let here = self.root.join(&done).join(&name);
+            let is_last = todo.is_empty();
+            if is_last && !follow {
+                done.push(name);
+                continue;
+            }
+            match self.host.link_metadata(&here)? {
+                Some(found) if found.kind == FileKind::Symlink => {
+                    links += 1;
+                    if links > LINK_LIMIT {
+                        return Err(rustix::io::Errno::LOOP.into());
+                    }
+                    let target = self.host.read_link(&here)?;
+                    if target.is_absolute() {
+                        done = PathBuf::new();
+                    }
+                    todo.extend(names(&target).into_iter().rev());
+                }
+                _ => done.push(name),
+            }
+        }
+        Ok(self.root.join(done))
+    }
+}
+
+/// The names in a path, `.` left out.
+fn names(path: &Path) -> Vec<OsString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+impl Observe for Rooted {
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        self.host.link_metadata(&self.resolve(path, true)?)
+    }
+
+    fn link_metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        self.host.link_metadata(&self.resolve(path, false)?)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
+        self.host.open(&self.resolve(path, true)?)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        self.host.list(&self.resolve(path, true)?)
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.host.read_link(&self.resolve(path, false)?)
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        let real = self.resolve(path, true)?;
+        if self.host.link_metadata(&real)?.is_none() {
+            return Err(rustix::io::Errno::NOENT.into());
+        }
+        let inside = real.strip_prefix(&self.root).unwrap_or(Path::new(""));
+        Ok(Path::new("/").join(inside))
+    }
+
+    fn filesystem(&self, path: &Path) -> io::Result<FilesystemUsage> {
+        self.host.filesystem(&self.resolve(path, true)?)
+    }
+
+    fn query(&self, command: &Command) -> Result<Output, CommandError> {
+        process::run(command, self, Some(&self.root))
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            cwd: PathBuf::from("/"),
+            ..self.host.identity()
+        }
+    }
+
+    fn kernel(&self) -> Kernel {
+        self.host.kernel()
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        self.host.interfaces()
+    }
+
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        self.host.environment()
+    }
+
+    fn now(&self) -> SystemTime {
+        self.host.now()
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.host.sleep(time);
+    }
+
+    fn random(&self, into: &mut [u8]) {
+        self.host.random(into);
+    }
+}
+
+impl System for Rooted {
+    fn write_from(
+        &self,
+        path: &Path,
+        content: &mut dyn Read,
+        options: &WriteOptions,
+    ) -> io::Result<()> {
+        let real = self.resolve(path, options.follow)?;
+        let options = WriteOptions {
+            follow: false,
+            ..options.clone()
+        };
+        self.host.write_from(&real, content, &options)
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.host.create_dir(&self.resolve(path, false)?, mode)
+    }
+
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
+        self.host.symlink(target, &self.resolve(link, false)?)
+    }
+
+    fn hard_link(&self, source: &Path, link: &Path) -> io::Result<()> {
+        let source = self.resolve(source, false)?;
+        self.host.hard_link(&source, &self.resolve(link, false)?)
+    }
+
+    fn make_node(&self, path: &Path, node: Node, mode: u32) -> io::Result<()> {
+        self.host.make_node(&self.resolve(path, false)?, node, mode)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.host.remove(&self.resolve(path, false)?)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let from = self.resolve(from, false)?;
+        self.host.rename(&from, &self.resolve(to, false)?)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.host.set_mode(&self.resolve(path, true)?, mode)
+    }
+
+    fn set_owner(
+        &self,
+        path: &Path,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        follow: bool,
+    ) -> io::Result<()> {
+        let real = self.resolve(path, follow)?;
+        self.host.set_owner(&real, uid, gid, false)
+    }
+
+    fn set_times(
+        &self,
+        path: &Path,
+        accessed: Option<Timestamp>,
+        modified: Option<Timestamp>,
+    ) -> io::Result<()> {
+        self.host
+            .set_times(&self.resolve(path, true)?, accessed, modified)
+    }
+
+    fn run(&self, command: &Command) -> Result<Output, CommandError> {
+        process::run(command, self, Some(&self.root))
+    }
+
+    fn start(&self, command: &Command) -> Result<u32, CommandError> {
+        process::start(command, self, Some(&self.root))
+    }
+
+    fn signal(&self, pid: u32, signal: i32) -> io::Result<()> {
+        self.host.signal(pid, signal)
+    }
+
+    fn set_env(&self, name: &OsStr, value: Option<&OsStr>) {
+        self.host.set_env(name, value);
+    }
+}

@@ -5,6 +5,11 @@ use std::hash::{Hash, Hasher};
 
 use indexmap::{Equivalent, IndexMap};
 
+mod datetime;
+mod display;
+
+pub use datetime::DateTime;
+
 /// A value as it travels in a message, stands in SLS data or is returned by a job.
 ///
 /// Text and bytes are two variants, but a decoder of the network dialect chooses
@@ -36,25 +41,6 @@ pub enum Value {
     Map(Map),
     /// A naive date and time (MessagePack extension 78).
     DateTime(DateTime),
-}
-
-/// A date and time without zone, to the microsecond, as Python's `datetime`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DateTime {
-    /// Year, 1 to 9999.
-    pub year: u16,
-    /// Month, 1 to 12.
-    pub month: u8,
-    /// Day of the month, 1 to 31.
-    pub day: u8,
-    /// Hour, 0 to 23.
-    pub hour: u8,
-    /// Minute, 0 to 59.
-    pub minute: u8,
-    /// Second, 0 to 59.
-    pub second: u8,
-    /// Microsecond, 0 to 999,999.
-    pub microsecond: u32,
 }
 
 impl Value {

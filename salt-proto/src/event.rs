@@ -1,0 +1,341 @@
+//! Events: a tag and a map, as they travel over the local buses.
+
+use crate::error::DecodeError;
+use crate::id::MinionId;
+use crate::jid::Jid;
+use crate::limits::Limits;
+use crate::msgpack::{self, Dialect};
+use crate::value::{DateTime, Map, Value};
+
+/// One event.
+///
+/// Its bytes are the tag, two line feeds, and the data in the bin dialect of
+/// MessagePack. On the sockets they travel inside a [`Framing`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What happened, as a path: `salt/job/20240229123456000789/ret/web1`.
+    pub tag: String,
+    /// The facts.
+    pub data: Map,
+}
+
+/// Why bytes are not an event, or an event has no bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// No tag, or one that would be read back as another.
+    #[error("the tag is empty or contains an empty line")]
+    Tag,
+    /// The tag is not UTF-8.
+    #[error("the tag is not text")]
+    TagNotText,
+    /// No two line feeds end the tag.
+    #[error("no empty line ends the tag")]
+    NoTagEnd,
+    /// The data is not a map.
+    #[error("the data is not a map")]
+    DataNotAMap,
+    /// The frame around the event is not one.
+    #[error("a frame without a body")]
+    Frame,
+    /// The data, or the frame, is not MessagePack within the limits.
+    #[error("undecodable data")]
+    Decode(#[from] DecodeError),
+}
+
+impl Event {
+    /// An event from its parts.
+    pub fn new(tag: impl Into<String>, data: Map) -> Self {
+        Self {
+            tag: tag.into(),
+            data,
+        }
+    }
+
+    /// Adds `_stamp`, the moment the event was fired, unless it is there already.
+    pub fn stamp(&mut self, now: DateTime, style: StampStyle) {
+        if !self.data.contains_key("_stamp") {
+            self.data.insert("_stamp", style.format(now));
+        }
+    }
+
+    /// The bytes of the event.
+    ///
+    /// # Errors
+    ///
+    /// If the tag is empty or contains two line feeds in a row.
+    pub fn pack(&self) -> Result<Vec<u8>, EventError> {
+        if self.tag.is_empty() || self.tag.contains("\n\n") || self.tag.ends_with('\n') {
+            return Err(EventError::Tag);
+        }
+        let mut bytes = Vec::with_capacity(self.tag.len() + 64);
+        bytes.extend_from_slice(self.tag.as_bytes());
+        bytes.extend_from_slice(b"\n\n");
+        msgpack::encode_map(&self.data, Dialect::Bin, &mut bytes);
+        Ok(bytes)
+    }
+
+    /// Reads the bytes of one event.
+    ///
+    /// # Errors
+    ///
+    /// If there is no tag, no end of the tag, or no map after it.
+    pub fn unpack(bytes: &[u8], limits: &Limits) -> Result<Self, EventError> {
+        let (tag, data) = split(bytes)?;
+        match msgpack::decode_utf8(data, limits)? {
+            Value::Map(data) => Ok(Self {
+                tag: tag.to_owned(),
+                data,
+            }),
+            _ => Err(EventError::DataNotAMap),
+        }
+    }
+
+    /// Only the tag, without decoding the data, for subscribers that filter.
+    ///
+    /// # Errors
+    ///
+    /// If there is no tag or no end of it.
+    pub fn tag_of(bytes: &[u8]) -> Result<&str, EventError> {
+        Ok(split(bytes)?.0)
+    }
+}
+
+fn split(bytes: &[u8]) -> Result<(&str, &[u8]), EventError> {
+    let end = bytes
+        .windows(2)
+        .position(|pair| pair == b"\n\n")
+        .ok_or(EventError::NoTagEnd)?;
+    let (tag, rest) = bytes.split_at_checked(end).ok_or(EventError::NoTagEnd)?;
+    if tag.is_empty() {
+        return Err(EventError::Tag);
+    }
+    let tag = std::str::from_utf8(tag).map_err(|_| EventError::TagNotText)?;
+    Ok((tag, rest.get(2..).unwrap_or_default()))
+}
+
+/// How `_stamp` is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum StampStyle {
+    /// `2026-01-02T03:04:05.678901`, Salt 3006 and 3007.
+    Naive,
+    /// `2026-01-02T03:04:05.678901+00:00`, Salt 3008.
+    #[default]
+    Utc,
+}
+
+impl StampStyle {
+    /// `now`, which is UTC, in this style.
+    pub fn format(self, now: DateTime) -> String {
+        match self {
+            Self::Naive => now.to_string(),
+            Self::Utc => format!("{now}+00:00"),
+        }
+    }
+}
+
+/// How events are delimited on a bus socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Framing {
+    /// A big-endian `u32` length and then the map. Salt 3006 in both
+    /// directions, and the submitting side of every release.
+    Length,
+    /// The bare map: what subscribers of Salt 3007 and 3008 expect.
+    #[default]
+    Bare,
+}
+
+impl Framing {
+    /// Appends one framed event: the map `{"head": {}, "body": event}`.
+    pub fn frame(self, event: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        if self == Self::Length {
+            out.extend_from_slice(&[0; 4]);
+        }
+        out.extend_from_slice(b"\x82\xa4head\x80\xa4body");
+        msgpack::encode_bytes(event, Dialect::Bin, out);
+        if self == Self::Length {
+            let len = out.len() - start - 4;
+            let len = u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes();
+            if let Some(slot) = out.get_mut(start..start + 4) {
+                slot.copy_from_slice(&len);
+            }
+        }
+    }
+
+    /// The framing a stream's first byte announces: a length word starts with
+    /// zero as long as frames are below 16 MiB, a map never does.
+    pub fn sniff(first_byte: u8) -> Self {
+        if first_byte == 0 {
+            Self::Length
+        } else {
+            Self::Bare
+        }
+    }
+
+    /// Finds the first framed event in `buffer`: its event bytes, and how many
+    /// bytes of the buffer it takes. `None` if the frame is not complete yet.
+    ///
+    /// # Errors
+    ///
+    /// If the frame is longer than the limit or is not a map with a body. The
+    /// stream cannot be read further then.
+    pub fn next_frame<'a>(
+        self,
+        buffer: &'a [u8],
+        limits: &Limits,
+    ) -> Result<Option<(&'a [u8], usize)>, EventError> {
+        let (frame, skip) = match self {
+            Self::Length => {
+                let Some((len, rest)) = buffer.split_first_chunk::<4>() else {
+                    return Ok(None);
+                };
+                let len = usize::try_from(u32::from_be_bytes(*len)).unwrap_or(usize::MAX);
+                if len > limits.max_message {
+                    return Err(EventError::Frame);
+                }
+                match rest.get(..len) {
+                    Some(frame) => (frame, 4),
+                    None => return Ok(None),
+                }
+            }
+            Self::Bare => match msgpack::complete_len(buffer, limits)? {
+                Some(len) => (buffer.get(..len).ok_or(EventError::Frame)?, 0),
+                None => return Ok(None),
+            },
+        };
+        let [body] = msgpack::skim(frame, ["body"], limits)?.ok_or(EventError::Frame)?;
+        let event = body.and_then(msgpack::content).ok_or(EventError::Frame)?;
+        Ok(Some((event, skip + frame.len())))
+    }
+}
+
+/// Joins the non-empty parts with `/`, as Salt's `tagify`.
+///
+/// ```
+/// use salt_proto::event::tagify;
+///
+/// assert_eq!(tagify(&["20240101", "new"], "job", "salt"), "salt/job/20240101/new");
+/// assert_eq!(tagify(&[""], "auth", "salt"), "salt/auth");
+/// ```
+pub fn tagify(suffix: &[&str], prefix: &str, base: &str) -> String {
+    let mut tag = String::new();
+    for part in [base, prefix].iter().chain(suffix) {
+        if !part.is_empty() {
+            if !tag.is_empty() {
+                tag.push('/');
+            }
+            tag.push_str(part);
+        }
+    }
+    tag
+}
+
+/// The tags of the master's own events.
+pub mod tag {
+    use super::{Jid, MinionId};
+
+    /// A key was offered, accepted, refused.
+    pub const AUTH: &str = "salt/auth";
+    /// A key was changed by `salt-key`.
+    pub const KEY: &str = "salt/key";
+    /// The publish key was rotated.
+    pub const ROTATE: &str = "key";
+    /// Which minions are connected.
+    pub const PRESENCE: &str = "salt/presence/present";
+    /// Which minions came and went.
+    pub const PRESENCE_CHANGE: &str = "salt/presence/change";
+
+    /// A job was created.
+    pub fn job_new(jid: &Jid) -> String {
+        format!("salt/job/{jid}/new")
+    }
+
+    /// A job was published (Salt 3007 and later).
+    pub fn job_publish(jid: &Jid) -> String {
+        format!("salt/job/{jid}/publish")
+    }
+
+    /// A minion returned.
+    pub fn job_ret(jid: &Jid, id: &MinionId) -> String {
+        format!("salt/job/{jid}/ret/{id}")
+    }
+
+    /// A minion reports progress, step `n`.
+    pub fn job_progress(jid: &Jid, id: &MinionId, n: &str) -> String {
+        format!("salt/job/{jid}/prog/{id}/{n}")
+    }
+
+    /// A job could not be published.
+    pub fn job_error(jid: &Jid) -> String {
+        format!("salt/job/{jid}/error")
+    }
+
+    /// A state of a `state.*` job failed; `fun` is the job's or the state's function.
+    pub fn job_sub_error(jid: &Jid, id: &MinionId, fun: &str) -> String {
+        format!("salt/job/{jid}/sub/{id}/error/{fun}")
+    }
+
+    /// A minion started.
+    pub fn minion_start(id: &MinionId) -> String {
+        format!("salt/minion/{id}/start")
+    }
+
+    /// The cached grains or pillar of a minion changed.
+    pub fn minion_refresh(id: &MinionId) -> String {
+        format!("minion/refresh/{id}")
+    }
+
+    /// A runner started.
+    pub fn run_new(jid: &Jid) -> String {
+        format!("salt/run/{jid}/new")
+    }
+
+    /// A runner ended.
+    pub fn run_ret(jid: &Jid) -> String {
+        format!("salt/run/{jid}/ret")
+    }
+
+    /// A wheel function started.
+    pub fn wheel_new(jid: &Jid) -> String {
+        format!("salt/wheel/{jid}/new")
+    }
+
+    /// A wheel function ended.
+    pub fn wheel_ret(jid: &Jid) -> String {
+        format!("salt/wheel/{jid}/ret")
+    }
+}
+
+/// Whether only the master may fire `tag`: a minion that sends it is refused.
+///
+/// Applies to every form of `_minion_event`, to the tag as it stands and to the
+/// tag made with the caller's `pretag`. Reserved are all of `salt/`, the tags
+/// core components act on outside of it (`key`, bare job ids, `minion/refresh/`,
+/// `syndic/`), and other minions' names. Left to the minion are, with its own
+/// authenticated id in its place:
+///
+/// * `minion_start`, `salt/minion/<id>/start` and what else is below `salt/minion/<id>/`,
+/// * `salt/job/<jid>/prog/<id>/…` and `salt/job/<jid>/start/<id>`,
+/// * `salt/beacon/<id>/…` and `salt/state_result/<jid>/<id>/…`,
+/// * everything that is not Salt's: `acme/deployed`.
+///
+/// Stock masters reserve less, and only in the batch form.
+pub fn is_reserved_tag(tag: &str, sender: &MinionId) -> bool {
+    if tag.is_empty() || tag.contains("\n\n") || tag.ends_with('\n') || tag == "key" {
+        return true;
+    }
+    let is_own = |part: &str| part == sender.as_str();
+    let is_jid = |part: &str| part.parse::<Jid>().is_ok();
+    let parts: Vec<&str> = tag.split('/').collect();
+    match parts.as_slice() {
+        ["salt", "minion" | "beacon", id, _, ..] => !is_own(id),
+        ["salt", "job", jid, "prog", id, _, ..] | ["salt", "job", jid, "start", id] => {
+            !(is_own(id) && is_jid(jid))
+        }
+        ["salt", "state_result", jid, id, ..] => !(is_own(id) && is_jid(jid)),
+        ["salt" | "syndic", ..] | ["minion", "refresh", ..] => true,
+        [first, ..] => is_jid(first),
+        [] => true,
+    }
+}

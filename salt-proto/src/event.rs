@@ -10,7 +10,8 @@ use crate::value::{DateTime, Map, Value};
 /// One event.
 ///
 /// Its bytes are the tag, two line feeds, and the data in the bin dialect of
-/// MessagePack. On the sockets they travel inside a [`Framing`].
+/// MessagePack. On the sockets they travel in frames, see
+/// [`frame::encode_event`](crate::frame::encode_event).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// What happened, as a path: `salt/job/20240229123456000789/ret/web1`.
@@ -35,10 +36,7 @@ pub enum EventError {
     /// The data is not a map.
     #[error("the data is not a map")]
     DataNotAMap,
-    /// The frame around the event is not one.
-    #[error("a frame without a body")]
-    Frame,
-    /// The data, or the frame, is not MessagePack within the limits.
+    /// The data is not MessagePack within the limits.
     #[error("undecodable data")]
     Decode(#[from] DecodeError),
 }
@@ -131,82 +129,6 @@ impl StampStyle {
             Self::Naive => now.to_string(),
             Self::Utc => format!("{now}+00:00"),
         }
-    }
-}
-
-/// How events are delimited on a bus socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Framing {
-    /// A big-endian `u32` length and then the map. Salt 3006 in both
-    /// directions, and the submitting side of every release.
-    Length,
-    /// The bare map: what subscribers of Salt 3007 and 3008 expect.
-    #[default]
-    Bare,
-}
-
-impl Framing {
-    /// Appends one framed event: the map `{"head": {}, "body": event}`.
-    pub fn frame(self, event: &[u8], out: &mut Vec<u8>) {
-        let start = out.len();
-        if self == Self::Length {
-            out.extend_from_slice(&[0; 4]);
-        }
-        out.extend_from_slice(b"\x82\xa4head\x80\xa4body");
-        msgpack::encode_bytes(event, Dialect::Bin, out);
-        if self == Self::Length {
-            let len = out.len() - start - 4;
-            let len = u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes();
-            if let Some(slot) = out.get_mut(start..start + 4) {
-                slot.copy_from_slice(&len);
-            }
-        }
-    }
-
-    /// The framing a stream's first byte announces: a length word starts with
-    /// zero as long as frames are below 16 MiB, a map never does.
-    pub fn sniff(first_byte: u8) -> Self {
-        if first_byte == 0 {
-            Self::Length
-        } else {
-            Self::Bare
-        }
-    }
-
-    /// Finds the first framed event in `buffer`: its event bytes, and how many
-    /// bytes of the buffer it takes. `None` if the frame is not complete yet.
-    ///
-    /// # Errors
-    ///
-    /// If the frame is longer than the limit or is not a map with a body. The
-    /// stream cannot be read further then.
-    pub fn next_frame<'a>(
-        self,
-        buffer: &'a [u8],
-        limits: &Limits,
-    ) -> Result<Option<(&'a [u8], usize)>, EventError> {
-        let (frame, skip) = match self {
-            Self::Length => {
-                let Some((len, rest)) = buffer.split_first_chunk::<4>() else {
-                    return Ok(None);
-                };
-                let len = usize::try_from(u32::from_be_bytes(*len)).unwrap_or(usize::MAX);
-                if len > limits.max_message {
-                    return Err(EventError::Frame);
-                }
-                match rest.get(..len) {
-                    Some(frame) => (frame, 4),
-                    None => return Ok(None),
-                }
-            }
-            Self::Bare => match msgpack::complete_len(buffer, limits)? {
-                Some(len) => (buffer.get(..len).ok_or(EventError::Frame)?, 0),
-                None => return Ok(None),
-            },
-        };
-        let [body] = msgpack::skim(frame, ["body"], limits)?.ok_or(EventError::Frame)?;
-        let event = body.and_then(msgpack::content).ok_or(EventError::Frame)?;
-        Ok(Some((event, skip + frame.len())))
     }
 }
 

@@ -88,9 +88,9 @@ pub enum Error {
     #[error("the master's key changed from {known} to {offered}")]
     MasterKeyChanged {
         /// SHA-256 fingerprint of the stored or pinned key.
-        known: Fingerprint,
+        known: Box<Fingerprint>,
         /// SHA-256 fingerprint of the key that was sent.
-        offered: Fingerprint,
+        offered: Box<Fingerprint>,
     },
 
     /// The master did not return the minion's token, so it did not prove that

@@ -79,6 +79,36 @@ impl FingerprintHash {
         }
     }
 
+    /// Lowercase hexadecimal hash of `data`.
+    ///
+    /// What Salt derives from ids and jids: the topics of a filtered publish
+    /// (SHA-1), names of local sockets and of a job's directory (`hash_type`).
+    pub fn hex_of(self, data: &[u8]) -> String {
+        let mut bytes = [0; 64];
+        self.digest([data], &mut bytes);
+        crate::hex(bytes.get(..self.len()).unwrap_or_default())
+    }
+
+    fn digest<'a>(self, parts: impl IntoIterator<Item = &'a [u8]>, out: &mut [u8; 64]) {
+        fn of<'a, D: Digest>(parts: impl IntoIterator<Item = &'a [u8]>, out: &mut [u8; 64]) {
+            let mut digest = D::new();
+            for part in parts {
+                digest.update(part);
+            }
+            for (to, from) in out.iter_mut().zip(digest.finalize()) {
+                *to = from;
+            }
+        }
+        match self {
+            Self::Md5 => of::<Md5>(parts, out),
+            Self::Sha1 => of::<Sha1>(parts, out),
+            Self::Sha224 => of::<Sha224>(parts, out),
+            Self::Sha256 => of::<Sha256>(parts, out),
+            Self::Sha384 => of::<Sha384>(parts, out),
+            Self::Sha512 => of::<Sha512>(parts, out),
+        }
+    }
+
     const fn len(self) -> usize {
         match self {
             Self::Md5 => 16,
@@ -104,25 +134,11 @@ impl Fingerprint {
             _ => &[],
         };
 
-        fn of<D: Digest>(lines: &[&str], out: &mut [u8; 64]) {
-            let mut digest = D::new();
-            for line in lines {
-                digest.update(line);
-                digest.update("\n");
-            }
-            for (to, from) in out.iter_mut().zip(digest.finalize()) {
-                *to = from;
-            }
-        }
         let mut bytes = [0; 64];
-        match hash {
-            FingerprintHash::Md5 => of::<Md5>(inner, &mut bytes),
-            FingerprintHash::Sha1 => of::<Sha1>(inner, &mut bytes),
-            FingerprintHash::Sha224 => of::<Sha224>(inner, &mut bytes),
-            FingerprintHash::Sha256 => of::<Sha256>(inner, &mut bytes),
-            FingerprintHash::Sha384 => of::<Sha384>(inner, &mut bytes),
-            FingerprintHash::Sha512 => of::<Sha512>(inner, &mut bytes),
-        }
+        hash.digest(
+            inner.iter().flat_map(|line| [line.as_bytes(), b"\n"]),
+            &mut bytes,
+        );
         Self { hash, bytes }
     }
 

@@ -197,8 +197,8 @@ pub fn check_master(known: &PublicKey, offered: &PublicKey) -> Result<()> {
         return Ok(());
     }
     Err(Error::MasterKeyChanged {
-        known: known.fingerprint(FingerprintHash::Sha256),
-        offered: offered.fingerprint(FingerprintHash::Sha256),
+        known: Box::new(known.fingerprint(FingerprintHash::Sha256)),
+        offered: Box::new(offered.fingerprint(FingerprintHash::Sha256)),
     })
 }
 

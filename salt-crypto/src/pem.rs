@@ -22,8 +22,11 @@ const fn malformed(reason: &'static str) -> Error {
     Error::MalformedKey { reason }
 }
 
-/// Salt's `clean_key`: no white space around, `\n` between lines.
-pub(crate) fn clean(text: &str) -> String {
+/// A key's text as Salt compares, stores and sends it: no white space around it,
+/// `\n` between its lines.
+///
+/// Salt's `clean_key`.
+pub fn clean_key(text: &str) -> String {
     text.trim().replace("\r\n", "\n").replace('\r', "\n")
 }
 
@@ -180,7 +183,7 @@ pub(crate) fn write_public(key: &PublicNumbers) -> Result<String> {
             .map_err(|_| malformed("bad number"))?,
     };
     let der = info.to_der().map_err(|_| malformed("bad number"))?;
-    Ok(clean(write("PUBLIC KEY", &der).expose()))
+    Ok(clean_key(write("PUBLIC KEY", &der).expose()))
 }
 
 /// A private key whose size, exponent and structure were checked, and its public half.
@@ -196,7 +199,7 @@ pub(crate) fn private(text: &str, passphrase: Option<&str>) -> Result<PrivateNum
     if text.len() > MAX_TEXT {
         return Err(malformed("too long"));
     }
-    let text = Zeroizing::new(clean(text));
+    let text = Zeroizing::new(clean_key(text));
     let block = Block::read(&text, true)?;
     match block.label {
         "RSA PRIVATE KEY" if block.headers.is_empty() => private_pkcs1(&block.der),
@@ -289,7 +292,7 @@ mod tests {
     fn what_is_written_is_read() {
         for len in [0, 1, 47, 48, 49, 96, 500] {
             let der: Vec<u8> = (0..len).map(|it| it as u8).collect();
-            let text = clean(write("X", &der).expose());
+            let text = clean_key(write("X", &der).expose());
 
             let block = Block::read(&text, false).unwrap();
 

@@ -50,7 +50,7 @@ impl PublicKey {
     /// # Errors
     /// [`Error::MalformedKey`], [`Error::KeySize`] or [`Error::KeyExponent`].
     pub fn from_pem(pem: &str) -> Result<Self> {
-        let pem = pem::clean(pem);
+        let pem = pem::clean_key(pem);
         let numbers = pem::public(&pem)?;
         Self::new(pem, numbers, Provider::default())
     }

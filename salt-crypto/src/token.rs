@@ -126,6 +126,19 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_the_one_recorded_from_salt() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/vectors/rsa.json")).unwrap();
+
+        let block = block(b"salt", 256).unwrap();
+
+        assert_eq!(
+            crate::hex(&block),
+            vectors["x931_block_of_first"].as_str().unwrap()
+        );
+    }
+
+    #[test]
     fn other_blocks_are_none() {
         for block in [
             &[][..],

@@ -186,7 +186,7 @@ mod tests {
             let mut bent = sealed.clone();
             bent[bit / 8] ^= 1 << (bit % 8);
             let refused = keys.open_with(None, &bent, &mut Vec::new(), |_, _| {
-                calls.set(calls.get() + 1)
+                calls.set(calls.get() + 1);
             });
             assert!(matches!(refused, Err(Error::Refused)), "bit {bit}");
         }

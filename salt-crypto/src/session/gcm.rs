@@ -88,7 +88,7 @@ impl Cipher {
         aes.encrypt_block(&mut zero);
         let l = u128::from_be_bytes(zero.into());
         // The top bit decides, without a branch.
-        let subkey = l << 1 ^ (l >> 127) * 0x87;
+        let subkey = (l << 1) ^ ((l >> 127) * 0x87);
         zero.as_mut_slice().zeroize();
         Self {
             aes,

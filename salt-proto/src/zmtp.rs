@@ -428,6 +428,12 @@ impl Zmtp {
         self.out_len
     }
 
+    /// Pieces queued for the peer and not yet polled; a message sent with
+    /// [`send_encoded`](Self::send_encoded) is one.
+    pub fn queued_pieces(&self) -> usize {
+        self.out.len()
+    }
+
     fn take(&mut self, rest: &mut &[u8], now: Instant) -> Result<(), CloseReason> {
         let caps = Caps {
             command: self.config.handshake_limit,

@@ -1,1 +1,25 @@
-//! Placeholder crate page.
+//! Salt over any byte stream: tokio drivers for masters, minions and clients.
+
+mod address;
+mod error;
+mod publish;
+mod random;
+mod request;
+mod serve;
+mod stream;
+mod subscribe;
+mod wire;
+
+pub use address::{Channel, InvalidAddress, MasterAddr};
+pub use error::{Error, Result};
+pub use publish::{
+    GCM_TOPIC, Presence, Presences, Publication, PublishStats, Publisher, serve_publications,
+};
+pub use request::RequestChannel;
+pub use serve::{ConnectionId, Request, Requests, ServeLimits, serve_requests};
+pub use stream::{
+    AcceptError, Dial, Listen, Memory, MemoryDial, Peer, Principal, Tcp, TcpListen, Unix,
+    UnixListen, memory,
+};
+pub use subscribe::{Subscription, SubscriptionEvent};
+pub use wire::Wire;

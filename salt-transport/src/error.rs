@@ -1,0 +1,55 @@
+//! What can go wrong between two peers.
+
+use std::io;
+
+use salt_proto::frame::FrameError;
+use salt_proto::zmtp::CloseReason;
+
+/// Why something on a channel did not happen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system, or the stream underneath, failed.
+    #[error("{doing} failed")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The failure.
+        source: io::Error,
+    },
+    /// The ZeroMQ connection was closed for the peer's behaviour.
+    #[error("the ZeroMQ connection was given up")]
+    Zmtp(#[from] CloseReason),
+    /// The `tcp` framing of the peer cannot be read.
+    #[error("the tcp framing was given up")]
+    Frame(#[from] FrameError),
+    /// The peer broke the rules of the channel.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// No answer within the time given.
+    #[error("timed out")]
+    TimedOut,
+    /// The other end, or our own driver, is gone.
+    #[error("closed")]
+    Closed,
+    /// More than the configured limit allows.
+    #[error("the limit on {0} is reached")]
+    Limit(&'static str),
+    /// The master refused what it was asked.
+    #[error("the master refused: {message}")]
+    Refused {
+        /// Salt's name of the error, such as `AuthenticationError`.
+        name: String,
+        /// Salt's text.
+        message: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
+}
+
+/// What functions of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,12 @@
+//! Behaviour of the crate through its public face.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod custom_stream;
+mod loopback;
+mod other_peer;
+mod reconnect;
+mod shutdown;
+mod slow_peer;
+mod strangers;
+mod support;

@@ -2,6 +2,11 @@
 
 mod address;
 mod error;
+pub mod events;
+pub mod files;
+pub mod jobs;
+mod master;
+pub mod pki;
 mod publish;
 mod random;
 mod request;
@@ -12,6 +17,11 @@ mod wire;
 
 pub use address::{Channel, InvalidAddress, MasterAddr};
 pub use error::{Error, Result};
+pub use master::{
+    CallSource, Called, JobReturns, Master, MasterBuilder, MasterSettings, PillarQuery,
+    PillarSource, ReceiveLimits, RunnerCall,
+};
+pub use pki::PkiDir;
 pub use publish::{
     GCM_TOPIC, Presence, Presences, Publication, PublishStats, Publisher, serve_publications,
 };

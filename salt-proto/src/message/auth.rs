@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::LoadError;
-use super::load;
+use super::field::Field;
+use super::{LoadError, load};
 use crate::value::{Map, Value};
 
 load! {
@@ -104,22 +104,12 @@ impl AuthReply {
             Some(_) => return Err(refused("nonce")),
         };
         if map.contains_key("pub_key") {
-            let parts = GrantParts::from_map(map)?;
-            let grant = Grant {
-                pub_key: parts.pub_key,
-                publish_port: parts.publish_port,
-                pub_sig: parts.pub_sig,
-                token: parts.token,
-                aes: parts.aes,
-                session: parts.session,
-                sig: parts.sig,
-            };
-            let mut extra = parts.extra;
-            extra.remove("enc");
+            let grant = Grant::take(&mut map)?;
+            map.remove("enc");
             return Ok(Self {
                 answer: AuthAnswer::Granted(Box::new(grant)),
                 nonce,
-                extra,
+                extra: map,
             });
         }
         let answer = match map.remove("ret") {
@@ -159,6 +149,25 @@ impl AuthReply {
 }
 
 impl Grant {
+    fn take(map: &mut Map) -> Result<Self, LoadError> {
+        fn field<T: Field>(map: &mut Map, field: &'static str) -> Result<T, LoadError> {
+            let refused = LoadError::Field {
+                command: "an answer to _auth",
+                field,
+            };
+            T::read(map.remove(field)).ok_or(refused)
+        }
+        Ok(Self {
+            pub_key: field(map, "pub_key")?,
+            publish_port: field(map, "publish_port")?,
+            pub_sig: field(map, "pub_sig")?,
+            token: field(map, "token")?,
+            aes: field(map, "aes")?,
+            session: field(map, "session")?,
+            sig: field(map, "sig")?,
+        })
+    }
+
     fn to_map(&self) -> Map {
         let mut map = Map::from([("enc", "pub"), ("pub_key", &self.pub_key)]);
         map.insert("publish_port", self.publish_port);
@@ -174,26 +183,6 @@ impl Grant {
         }
         map.insert("sig", self.sig.as_slice());
         map
-    }
-}
-
-load! {
-    /// The keys of a grant, for reading.
-    GrantParts = "an answer to _auth" {
-        /// See [`Grant`].
-        pub_key: String = "pub_key",
-        /// See [`Grant`].
-        publish_port: u64 = "publish_port",
-        /// See [`Grant`].
-        pub_sig: Option<String> = "pub_sig",
-        /// See [`Grant`].
-        token: Option<Vec<u8>> = "token",
-        /// See [`Grant`].
-        aes: Vec<u8> = "aes",
-        /// See [`Grant`].
-        session: Option<Vec<u8>> = "session",
-        /// See [`Grant`].
-        sig: Vec<u8> = "sig",
     }
 }
 

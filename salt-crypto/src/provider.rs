@@ -17,8 +17,7 @@ mod rust;
 /// Which implementation does the RSA arithmetic.
 ///
 /// The [crate page](crate#which-rsa) says when to choose which. The default is
-/// [`OpenSsl`](Self::OpenSsl) if the feature `openssl` is on, and
-/// [`Rust`](Self::Rust) otherwise.
+/// `OpenSsl` if the feature `openssl` is on, and [`Rust`](Self::Rust) otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Provider {

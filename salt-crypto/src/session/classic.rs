@@ -82,7 +82,7 @@ impl Keys {
     ///
     /// Both are chains of dependent steps that leave most of the processor
     /// idle. So HMAC follows one step behind CBC and the two overlap, which is
-    /// a good third faster than one after the other.
+    /// a quarter faster than one after the other.
     fn encrypt_and_mac(&self, iv: &Block, mac: &mut Hmac<Sha256>, message: &mut [u8]) {
         let mut cbc = cbc::Encryptor::inner_iv_init(&self.aes, iv);
         let mut from = BLOCK;

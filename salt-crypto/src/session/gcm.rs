@@ -4,10 +4,10 @@ use std::{ops::Range, sync::OnceLock};
 
 use aes::{
     Aes256Enc, Block,
-    cipher::{BlockCipherEncrypt, Key},
+    cipher::{BlockCipherEncrypt, Key, consts::U12},
 };
 use aes_gcm::{
-    Aes256Gcm, Tag,
+    AesGcm, Tag,
     aead::{AeadInOut, inout::InOutBuf},
 };
 use base64ct::{Base64, Encoding};
@@ -70,6 +70,9 @@ fn hkdf(secret: &[u8], info: &[u8]) -> Key<Aes256Enc> {
     key
 }
 
+/// AES-256-GCM. Counter mode only ever encrypts, so half a key schedule is enough.
+type Gcm = AesGcm<Aes256Enc, U12>;
+
 /// XAES-256-GCM (C2SP): each message is sealed by AES-256-GCM under a key of its
 /// own, derived by CMAC from the first half of a nonce of 24 random bytes.
 ///
@@ -96,10 +99,7 @@ impl Cipher {
         }
     }
 
-    fn message_key(
-        &self,
-        nonce: &[u8; NONCE],
-    ) -> (Aes256Gcm, aes_gcm::Nonce<aes::cipher::consts::U12>) {
+    fn message_key(&self, nonce: &[u8; NONCE]) -> (Gcm, aes_gcm::Nonce<U12>) {
         let mut key = Key::<Aes256Enc>::default();
         for (half, counter) in key.chunks_exact_mut(16).zip(1_u8..) {
             let mut block = Block::from([0, counter, b'X', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -113,7 +113,7 @@ impl Cipher {
             half.copy_from_slice(&block);
             block.as_mut_slice().zeroize();
         }
-        let cipher = Aes256Gcm::new(&key);
+        let cipher = Gcm::new(&key);
         key.as_mut_slice().zeroize();
 
         let mut rest = aes_gcm::Nonce::default();

@@ -3,6 +3,7 @@
 use std::io;
 
 use salt_proto::frame::FrameError;
+use salt_proto::minion::RequestError;
 use salt_proto::zmtp::CloseReason;
 
 /// Why something on a channel did not happen.
@@ -35,6 +36,15 @@ pub enum Error {
     /// More than the configured limit allows.
     #[error("the limit on {0} is reached")]
     Limit(&'static str),
+    /// The master does not accept this minion's key.
+    #[error("the master rejects this minion's key")]
+    Rejected,
+    /// A minion's request was not answered.
+    #[error("the request failed")]
+    Request(#[from] RequestError),
+    /// What was configured does not make a whole.
+    #[error("unusable configuration")]
+    Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The master refused what it was asked.
     #[error("the master refused: {message}")]
     Refused {

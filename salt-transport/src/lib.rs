@@ -1,11 +1,14 @@
 //! Salt over any byte stream: tokio drivers for masters, minions and clients.
 
 mod address;
+mod clock;
 mod error;
 pub mod events;
 pub mod files;
+mod handler;
 pub mod jobs;
 mod master;
+mod minion;
 pub mod pki;
 mod publish;
 mod random;
@@ -17,14 +20,14 @@ mod wire;
 
 pub use address::{Channel, InvalidAddress, MasterAddr};
 pub use error::{Error, Result};
+pub use handler::{Handler, blocking};
 pub use master::{
     CallSource, Called, JobReturns, Master, MasterBuilder, MasterSettings, PillarQuery,
     PillarSource, ReceiveLimits, RunnerCall,
 };
+pub use minion::{Minion, MinionBuilder, MinionHandle, MinionSettings, MinionStatus};
 pub use pki::PkiDir;
-pub use publish::{
-    GCM_TOPIC, Presence, Presences, Publication, PublishStats, Publisher, serve_publications,
-};
+pub use publish::{Presence, Presences, Publication, PublishStats, Publisher, serve_publications};
 pub use request::RequestChannel;
 pub use serve::{ConnectionId, Request, Requests, ServeLimits, serve_requests};
 pub use stream::{

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
+use salt_proto::GCM_TOPIC;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
@@ -43,9 +44,6 @@ pub struct Publication {
     /// Nobody but these (`tcp` wire, where subscribers have no topics).
     pub only: Option<HashSet<ConnectionId>>,
 }
-
-/// The subscription of minions that want the AES-256-GCM form of a publication.
-pub const GCM_TOPIC: &[u8] = b"salt-rs/aes-256-gcm";
 
 /// What a subscriber did that its master wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,7 +323,7 @@ impl<'a> Encoded<'a> {
             gcm: publication
                 .gcm
                 .as_ref()
-                .map(|body| encode_publication(wire, Some(GCM_TOPIC), body)),
+                .map(|body| encode_publication(wire, Some(GCM_TOPIC.as_bytes()), body)),
             wire,
         }
     }
@@ -418,7 +416,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 }
                 // A copy, because a topic may be a slice of a far larger input.
                 subscriber.topics.push(Bytes::copy_from_slice(&topic));
-                subscriber.gcm |= topic == GCM_TOPIC;
+                subscriber.gcm |= topic == GCM_TOPIC.as_bytes();
                 listed.subscribed(true);
             }
             Incoming::Cancel(topic) => {
@@ -426,7 +424,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 if let Some(at) = subscriber.topics.iter().position(|known| *known == topic) {
                     subscriber.topics.swap_remove(at);
                 }
-                subscriber.gcm = subscriber.topics.iter().any(|topic| topic == GCM_TOPIC);
+                subscriber.gcm = subscriber
+                    .topics
+                    .iter()
+                    .any(|topic| topic == GCM_TOPIC.as_bytes());
                 listed.subscribed(!subscriber.topics.is_empty());
             }
             Incoming::Announce(body) => {

@@ -35,7 +35,7 @@ pub struct RequestChannel {
 }
 
 struct Inner {
-    dial: Box<dyn ErasedDial>,
+    dial: Arc<dyn ErasedDial>,
     master: MasterAddr,
     end: EndConfig,
     dial_timeout: Duration,
@@ -46,10 +46,10 @@ struct Inner {
 impl RequestChannel {
     /// A channel that has not connected yet; it does with the first request.
     pub fn new(dial: impl Dial, master: MasterAddr, wire: Wire) -> Self {
-        Self::erased(Box::new(dial), master, wire)
+        Self::erased(Arc::new(dial), master, wire)
     }
 
-    pub(crate) fn erased(dial: Box<dyn ErasedDial>, master: MasterAddr, wire: Wire) -> Self {
+    pub(crate) fn erased(dial: Arc<dyn ErasedDial>, master: MasterAddr, wire: Wire) -> Self {
         Self {
             inner: Arc::new(Inner {
                 dial,
@@ -84,6 +84,12 @@ impl RequestChannel {
     pub fn close_idle(&self) {
         let now = now();
         lock(&self.inner.idle).retain(|(_, since)| now < *since + MAX_IDLE);
+    }
+
+    /// When [`close_idle`](Self::close_idle) has something to do.
+    pub(crate) fn idle_until(&self) -> Option<Instant> {
+        let idle = lock(&self.inner.idle);
+        idle.iter().map(|(_, since)| *since + MAX_IDLE).min()
     }
 
     async fn ask(&self, body: &Bytes) -> Result<Bytes> {

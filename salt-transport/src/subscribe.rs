@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use salt_proto::Backoff;
+use salt_proto::zmtp::Heartbeat;
 use tokio::time::Sleep;
 
 use crate::address::{Channel, MasterAddr};
@@ -119,6 +120,12 @@ impl Subscription {
             // A subscription is cheap and a cancel races with what is on its way.
             self.state = self.dial();
         }
+    }
+
+    /// Asks the master for signs of life (ZeroMQ), from the next connection on.
+    /// Not by default: some publishers take a PING for an error.
+    pub fn set_heartbeat(&mut self, heartbeat: Option<Heartbeat>) {
+        self.end.heartbeat = heartbeat;
     }
 
     /// Ends the connection and begins another at once.

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use salt_proto::GCM_TOPIC;
 use salt_transport::{
-    Dial, GCM_TOPIC, Listen, MasterAddr, Presence, Presences, Publisher, RequestChannel,
-    ServeLimits, Subscription, Tcp, Unix, Wire, memory, serve_publications,
+    Dial, Listen, MasterAddr, Presence, Presences, Publisher, RequestChannel, ServeLimits,
+    Subscription, Tcp, Unix, Wire, memory, serve_publications,
 };
 
 use crate::support::{
@@ -137,7 +138,11 @@ async fn each_subscriber_gets_exactly_one_of_two_forms() {
         serve_publications(publish, Wire::Zeromq, ServeLimits::default());
     let _serving = tokio::spawn(serving);
     let mut stock = subscribe(dial.clone(), Wire::Zeromq, vec![Bytes::new()]);
-    let mut ours = subscribe(dial, Wire::Zeromq, vec![Bytes::from_static(GCM_TOPIC)]);
+    let mut ours = subscribe(
+        dial,
+        Wire::Zeromq,
+        vec![Bytes::from_static(GCM_TOPIC.as_bytes())],
+    );
     connected(&mut stock).await;
     connected(&mut ours).await;
     subscribed(&publisher, 2).await;

@@ -1,6 +1,7 @@
 //! What can go wrong between two peers.
 
 use std::io;
+use std::path::PathBuf;
 
 use salt_proto::frame::FrameError;
 use salt_proto::minion::RequestError;
@@ -45,6 +46,15 @@ pub enum Error {
     /// What was configured does not make a whole.
     #[error("unusable configuration")]
     Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No master of this machine uses that socket directory.
+    #[error("no master is running with {}", sock_dir.display())]
+    NotRunning {
+        /// Its `sock_dir`.
+        sock_dir: PathBuf,
+    },
+    /// No accepted minion is meant, so nothing was published.
+    #[error("no minions matched the target")]
+    NobodyMatched,
     /// The master refused what it was asked.
     #[error("the master refused: {message}")]
     Refused {

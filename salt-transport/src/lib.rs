@@ -1,6 +1,7 @@
 //! Salt over any byte stream: tokio drivers for masters, minions and clients.
 
 mod address;
+pub mod client;
 mod clock;
 mod error;
 pub mod events;
@@ -19,6 +20,7 @@ mod subscribe;
 mod wire;
 
 pub use address::{Channel, InvalidAddress, MasterAddr};
+pub use client::{Client, ClientConfig};
 pub use error::{Error, Result};
 pub use handler::{Handler, blocking};
 pub use master::{

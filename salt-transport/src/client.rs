@@ -130,7 +130,9 @@ impl Client {
     pub async fn publish(&self, publish: &Publish) -> Result<Published> {
         self.check_running()?;
         let reply = self
-            .ask_with_key(&publish.credentials, |key| publish.load(key, &self.inner.config))
+            .ask_with_key(&publish.credentials, |key| {
+                publish.load(key, &self.inner.config)
+            })
             .await?;
         Published::from_reply(reply)
     }
@@ -172,7 +174,12 @@ impl Client {
     /// As [`run`](Self::run).
     pub async fn run_batch(&self, publish: &Publish, options: BatchOptions) -> Result<BatchRun> {
         let pinging = self.run(&publish.asking("test.ping")).await?;
-        Ok(BatchRun::new(self.clone(), publish.clone(), options, pinging))
+        Ok(BatchRun::new(
+            self.clone(),
+            publish.clone(),
+            options,
+            pinging,
+        ))
     }
 
     /// At most `n` random minions of the target, out of those that have every function of the job; sorted.
@@ -185,7 +192,9 @@ impl Client {
         let mut answers = self.run(&question).await?;
         let mut able = Vec::new();
         while let Some(answer) = answers.next().await? {
-            let Answer::Return(ret) = answer else { continue };
+            let Answer::Return(ret) = answer else {
+                continue;
+            };
             let has = |name: &str| {
                 let known = ret.value.as_list().unwrap_or_default();
                 known.iter().any(|known| known.as_str() == Some(name))

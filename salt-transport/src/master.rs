@@ -27,7 +27,7 @@ use crate::events::EventBus;
 use crate::files::{FileServer, FileServerConfig};
 use crate::jobs::JobCache;
 use crate::pki::{RotationRequest, SessionDir};
-use crate::publish::{Presence, Presences, Publisher};
+use crate::publish::{Presence, Presences, PublishStats, Publisher};
 use crate::serve::{ConnectionId, Request, Requests, ServeLimits};
 use crate::stream::Listen;
 use crate::wire::Wire;
@@ -143,6 +143,13 @@ impl MasterBuilder {
     #[must_use]
     pub fn operators(mut self, operators: OperatorKeys) -> Self {
         self.core.operators = operators;
+        self
+    }
+
+    /// The framing of both channels (`transport`). Default ZeroMQ.
+    #[must_use]
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.settings.wire = wire;
         self
     }
 
@@ -306,6 +313,16 @@ impl Master {
         let mut ids: Vec<MinionId> = self.core().signed_in().cloned().collect();
         ids.sort();
         ids
+    }
+
+    /// The minions whose publish connection is known by an announcement (`tcp` wire), in order.
+    pub fn present(&self) -> Vec<MinionId> {
+        self.core().present().cloned().collect()
+    }
+
+    /// The counters of the publish channel.
+    pub fn publish_stats(&self) -> PublishStats {
+        self.inner.publisher.stats()
     }
 
     /// Fires an event on the local bus, if there is one.

@@ -166,6 +166,13 @@ impl MinionBuilder {
         self
     }
 
+    /// The framing of both channels (`transport`). ZeroMQ by default.
+    #[must_use]
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.settings.wire = wire;
+        self
+    }
+
     /// Everything else.
     #[must_use]
     pub fn settings(mut self, settings: MinionSettings) -> Self {

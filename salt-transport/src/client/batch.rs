@@ -177,7 +177,10 @@ mod tests {
 
         assert_eq!(batch.poll_start(t), Some(vec!["a".to_owned()]));
         assert!(batch.handle_end("a", t));
-        assert_eq!((batch.poll_start(t), batch.poll_timeout()), (None, Some(t + pause)));
+        assert_eq!(
+            (batch.poll_start(t), batch.poll_timeout()),
+            (None, Some(t + pause))
+        );
         assert_eq!(batch.poll_start(t + pause), Some(vec!["b".to_owned()]));
         assert!(batch.handle_end("b", t + pause));
         assert!(batch.is_done());

@@ -64,7 +64,10 @@ pub struct BatchRun {
 }
 
 enum Stage {
-    Pinging { answers: Answers, present: Vec<String> },
+    Pinging {
+        answers: Answers,
+        present: Vec<String>,
+    },
     Working(Box<Working>),
     Ended,
 }
@@ -76,7 +79,12 @@ struct Working {
 }
 
 impl BatchRun {
-    pub(super) fn new(client: Client, publish: Publish, options: BatchOptions, pinging: Answers) -> Self {
+    pub(super) fn new(
+        client: Client,
+        publish: Publish,
+        options: BatchOptions,
+        pinging: Answers,
+    ) -> Self {
         let stage = Stage::Pinging {
             answers: pinging,
             present: Vec::new(),
@@ -163,7 +171,11 @@ impl BatchRun {
                 return Err(error);
             }
         };
-        let ids = working.starting.take().map(|(ids, _)| ids).unwrap_or_default();
+        let ids = working
+            .starting
+            .take()
+            .map(|(ids, _)| ids)
+            .unwrap_or_default();
         let minions = match &published {
             Some(Published { jid, minions, .. }) => {
                 working.hearing.expect(jid, minions);
@@ -196,7 +208,8 @@ impl BatchRun {
             Heard::Return(ret) => {
                 working.batch.handle_end(ret.id.as_str(), now());
                 if self.options.failhard && ret.exit_code() != 0 {
-                    self.told.extend([BatchAnswer::Return(ret), BatchAnswer::Stopped]);
+                    self.told
+                        .extend([BatchAnswer::Return(ret), BatchAnswer::Stopped]);
                     self.stage = Stage::Ended;
                 } else {
                     self.held.push_back(BatchAnswer::Return(ret));

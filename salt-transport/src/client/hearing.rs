@@ -50,7 +50,12 @@ pub(super) enum Heard {
 }
 
 impl Hearing {
-    pub(super) fn new(client: Client, listener: EventListener, publish: &Publish, probing: bool) -> Self {
+    pub(super) fn new(
+        client: Client,
+        listener: EventListener,
+        publish: &Publish,
+        probing: bool,
+    ) -> Self {
         let config = client.config();
         Self {
             waiting: Waiting::new(config.timeout, config.gather_job_timeout, probing),
@@ -96,7 +101,10 @@ impl Hearing {
             let asking = self.asking.is_some();
             let wake = match asking {
                 true => until,
-                false => [self.waiting.poll_timeout(), until].into_iter().flatten().min(),
+                false => [self.waiting.poll_timeout(), until]
+                    .into_iter()
+                    .flatten()
+                    .min(),
             };
             tokio::select! {
                 biased;
@@ -134,7 +142,8 @@ impl Hearing {
 
     fn handle_event(&mut self, event: Event) -> Option<Heard> {
         let parts: Vec<&str> = event.tag.split('/').collect();
-        let is = |jid: &Option<Jid>, text: &str| jid.as_ref().is_some_and(|jid| jid.as_str() == text);
+        let is =
+            |jid: &Option<Jid>, text: &str| jid.as_ref().is_some_and(|jid| jid.as_str() == text);
         match parts.as_slice() {
             ["salt", "job", jid, "ret", id] if is(&self.jid, jid) => {
                 let ret = match Return::from_map(event.data) {
@@ -152,7 +161,8 @@ impl Hearing {
             }
             ["salt", "job", jid, "ret", id] if is(&self.asked, jid) => {
                 // An empty map: it does not know the job.
-                let works = matches!(event.data.get("return"), Some(Value::Map(job)) if !job.is_empty());
+                let works =
+                    matches!(event.data.get("return"), Some(Value::Map(job)) if !job.is_empty());
                 if !works || self.answered.contains(*id) {
                     return None;
                 }

@@ -216,7 +216,10 @@ mod tests {
             ("cmd", "publish".into()),
             ("tgt", "L@cap1 and not G@role:db".into()),
             ("fun", "test.arg".into()),
-            ("arg", Value::List(vec!["a".into(), 1.into(), kwargs.into()])),
+            (
+                "arg",
+                Value::List(vec!["a".into(), 1.into(), kwargs.into()]),
+            ),
             ("key", "KEY".into()),
             ("tgt_type", "compound".into()),
             ("ret", "".into()),
@@ -242,7 +245,10 @@ mod tests {
         let load = publish.load(None, &config());
 
         assert_eq!(load.get("key"), None);
-        assert_eq!(load.get("kwargs").unwrap().get("password"), Some(&"hunter2".into()));
+        assert_eq!(
+            load.get("kwargs").unwrap().get("password"),
+            Some(&"hunter2".into())
+        );
         assert!(!format!("{publish:?} {:?}", publish.credentials).contains("hunter2"));
     }
 
@@ -251,11 +257,20 @@ mod tests {
         let load = Map::from([
             ("jid", Value::Null),
             ("minions", Value::List(Vec::new())),
-            ("error", "Master could not resolve minions for target x".into()),
+            (
+                "error",
+                "Master could not resolve minions for target x".into(),
+            ),
         ]);
         let reply = Map::from([("enc", Value::from("clear")), ("load", load.into())]);
 
-        assert!(matches!(Published::from_reply(reply), Err(Error::NobodyMatched)));
-        assert!(matches!(Published::from_reply(Map::new()), Err(Error::Protocol(_))));
+        assert!(matches!(
+            Published::from_reply(reply),
+            Err(Error::NobodyMatched)
+        ));
+        assert!(matches!(
+            Published::from_reply(Map::new()),
+            Err(Error::Protocol(_))
+        ));
     }
 }

@@ -193,7 +193,10 @@ mod tests {
         assert!(waiting.handle_return("b"));
 
         assert!(waiting.is_done());
-        assert_eq!((waiting.poll_timeout(), waiting.poll_step(t + 60 * S)), (None, None));
+        assert_eq!(
+            (waiting.poll_timeout(), waiting.poll_step(t + 60 * S)),
+            (None, None)
+        );
     }
 
     // wire.md §15.1: five seconds, then ten.
@@ -208,7 +211,10 @@ mod tests {
         assert_eq!(waiting.poll_step(t + 5 * S), Some(Step::Ask(names(&["b"]))));
         assert_eq!(waiting.poll_step(t + 5 * S), None);
         assert_eq!(waiting.poll_timeout(), Some(t + 15 * S));
-        assert_eq!(waiting.poll_step(t + 15 * S), Some(Step::Late(names(&["b"]))));
+        assert_eq!(
+            waiting.poll_step(t + 15 * S),
+            Some(Step::Late(names(&["b"])))
+        );
         assert!(waiting.is_done());
         assert!(waiting.handle_return("b"), "a late answer is an answer");
     }
@@ -237,8 +243,14 @@ mod tests {
         waiting.poll_step(t + 5 * S);
         waiting.handle_working("a", t + 5 * S);
 
-        assert_eq!(waiting.poll_step(t + 15 * S), Some(Step::Late(names(&["b"]))));
-        assert_eq!(waiting.poll_step(t + 15 * S), Some(Step::Ask(names(&["a", "b"]))));
+        assert_eq!(
+            waiting.poll_step(t + 15 * S),
+            Some(Step::Late(names(&["b"])))
+        );
+        assert_eq!(
+            waiting.poll_step(t + 15 * S),
+            Some(Step::Ask(names(&["a", "b"])))
+        );
     }
 
     #[test]
@@ -247,7 +259,10 @@ mod tests {
         let mut waiting = Waiting::new(5 * S, 10 * S, false);
         waiting.expect(["a", "b"], t);
 
-        assert_eq!(waiting.poll_step(t + 5 * S), Some(Step::Late(names(&["a", "b"]))));
+        assert_eq!(
+            waiting.poll_step(t + 5 * S),
+            Some(Step::Late(names(&["a", "b"])))
+        );
         assert!(waiting.is_done());
     }
 

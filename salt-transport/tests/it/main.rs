@@ -10,3 +10,4 @@ mod shutdown;
 mod slow_peer;
 mod strangers;
 mod support;
+mod together;

@@ -129,6 +129,10 @@ pub enum TargetError {
     /// Not an address and not a network, or one with bits behind its mask.
     #[error("`{0}` is neither an address nor a network")]
     Address(String),
+    /// A range, `%name`, which needs a library that Salt does not ship. Inside a
+    /// compound expression it makes the whole of it match nobody.
+    #[error("range expressions are not supported")]
+    Range,
     /// The compound expression is malformed.
     #[error("malformed compound expression")]
     Syntax,
@@ -398,12 +402,7 @@ impl Target {
         else {
             return Selection::default();
         };
-        if tree.stops_a_master()
-            || compound
-                .terms
-                .iter()
-                .any(|term| matches!(term, Term::Range))
-        {
+        if tree.stops_a_master() {
             return Selection::default();
         }
         let meant = |candidate: &&Candidate<'_>| {

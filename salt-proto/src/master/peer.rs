@@ -210,10 +210,7 @@ mod tests {
         assert!(rules.permit_load(&id(), &load("abc".into())));
         assert!(rules.permit_load(&id(), &load(Value::from_iter([Value::from(12)]))));
         assert!(!rules.permit_load(&id(), &load("a b".into())));
-        assert!(!rules.permit_load(
-            &id(),
-            &load(Value::from_iter([Value::from_iter(["$"])]))
-        ));
+        assert!(!rules.permit_load(&id(), &load(Value::from_iter([Value::from_iter(["$"])]))));
         let kwargs = Map::from([("__kwarg__", true)]);
         assert!(!rules.permit_load(&id(), &load(Value::List(vec![kwargs.into()]))));
     }

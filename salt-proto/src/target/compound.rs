@@ -22,9 +22,6 @@ pub(crate) enum Term {
     Id(String),
     /// Nothing: a resource (`T@`), or no address (`S@`).
     Never,
-    /// A range, which needs a library nobody has: nothing on a minion, and the
-    /// end of the whole expression on a master.
-    Range,
 }
 
 /// Listed ids, in order and for looking up.
@@ -219,7 +216,8 @@ impl Compound {
         let mut expanded = Vec::with_capacity(words.len());
         for word in words {
             match nodegroup_of(word) {
-                Some(name) => expand(name, groups, &mut Vec::new(), false, &mut expanded)?,
+                // Without parentheses: `not N@group` negates the group's first term.
+                Some(name) => expand(name, groups, &mut Vec::new(), true, &mut expanded)?,
                 None => expanded.push(word.clone()),
             }
         }
@@ -281,7 +279,7 @@ impl Term {
             'L' => Self::List(Ids::new(list_of(pattern))),
             'S' => Subnet::new(pattern).map_or(Self::Never, Self::Subnet),
             'E' => Self::Regex(Pattern::new(pattern)?),
-            'R' => Self::Range,
+            'R' => return Err(TargetError::Range),
             'M' => Self::Id(pattern.to_owned()),
             _ => Self::Never,
         })

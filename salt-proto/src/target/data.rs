@@ -153,7 +153,8 @@ impl Search {
                 Value::Map(map) if map.is_empty() => false,
                 Value::Map(map) => self.inside(expression, cut, map),
                 Value::List(items) => items.iter().any(|item| match item {
-                    Value::Map(map) => self.inside(expression, cut, map),
+                    // A map in a list is compared as text too; one by itself is not.
+                    Value::Map(map) if self.inside(expression, cut, map) => true,
                     _ => self.scalar(expression, cut, item),
                 }),
                 _ => self.scalar(expression, cut, value),

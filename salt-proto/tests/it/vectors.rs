@@ -195,6 +195,12 @@ fn msgpack_is_what_salt_writes_and_reads() {
         for (loads, decode) in readers {
             let expected = &entry[loads];
             match decode(&bytes, &deep()) {
+                Ok(actual) if expected == "ok" => {
+                    // Too deep to be written down; it encodes to what it came from.
+                    let mut again = Vec::new();
+                    msgpack::encode(&actual, Dialect::Raw, &mut again);
+                    assert_eq!(again, bytes, "{name} {loads}");
+                }
                 Ok(actual) => {
                     assert!(!is_error(expected), "{name} {loads}: {actual}");
                     assert_eq!(actual, value(expected).unwrap(), "{name} {loads}");
@@ -409,32 +415,38 @@ impl Fleet {
     }
 }
 
-fn check_matchers(name: &str, release: Release) {
-    let file = read(name);
-    let fleet = Fleet::new(&file, &file);
-    let (mut expressions, mut checked) = (0, 0);
-    for (kind, entries) in file["expressions"].as_object().unwrap() {
-        for entry in entries.as_array().unwrap() {
-            checked += fleet.check(kind, entry, release, ":");
-            expressions += 1;
+/// `matchers` was chosen by hand; `compound` and `data` are random expressions
+/// over random facts, put to the same code of the same releases.
+fn check_matchers(version: &str, release: Release) {
+    for (name, expected) in [("matchers", 210), ("compound", 400), ("data", 500)] {
+        let name = format!("{name}-{version}.json");
+        let file = read(&name);
+        let fleet = Fleet::new(&file, &file);
+        let (mut expressions, mut checked) = (0, 0);
+        for (kind, entries) in file["expressions"].as_object().unwrap() {
+            for entry in entries.as_array().unwrap() {
+                let delimiter = entry["delimiter"].as_str().unwrap_or(":");
+                checked += fleet.check(kind, entry, release, delimiter);
+                expressions += 1;
+            }
         }
+        println!("{name}: {expressions} expressions, {checked} verdicts");
+        assert_eq!(expressions, expected);
     }
-    println!("{name}: {expressions} expressions, {checked} verdicts");
-    assert_eq!(expressions, 210);
 }
 
 // Z-04 among others: unknown kinds, bad expressions and empty groups match nothing.
 #[test]
 fn targets_match_as_in_salt_3006() {
-    check_matchers("matchers-3006.27.json", Release::V3006);
+    check_matchers("3006.27", Release::V3006);
 }
 
 #[test]
 fn targets_match_as_in_salt_3007() {
-    check_matchers("matchers-3007.15.json", Release::V3007);
+    check_matchers("3007.15", Release::V3007);
 }
 
 #[test]
 fn targets_match_as_in_salt_3008() {
-    check_matchers("matchers-3008.3.json", Release::V3008);
+    check_matchers("3008.3", Release::V3008);
 }

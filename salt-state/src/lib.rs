@@ -3,6 +3,7 @@
 pub mod args;
 mod context;
 mod error;
+mod fnmatch;
 pub mod functions;
 pub mod jinja;
 pub mod python;
@@ -14,10 +15,12 @@ pub mod yaml;
 pub use args::{Args, Signature};
 pub use context::{AskMaster, Context, FireLocal, MinionData, RunningJobs, SignalJob};
 pub use error::Error;
-pub use registry::{CallError, Function, JobOutcome, Registry};
+pub use fnmatch::fnmatch;
+pub use registry::{CallError, Function, JobOutcome, JobsOutcome, Registry};
 pub use sources::{MemorySources, Roots, Sources};
 pub use system::{
     Action, Command, CommandError, Exit, FakeSystem, FileKind, FilesystemUsage, Group, Host,
-    Identity, Interface, InterfaceAddress, Kernel, Metadata, Node, Observe, Output, READ_LIMIT,
-    Recorder, Rooted, System, Timestamp, User, WriteOptions, errno_text,
+    HostNames, Identity, Interface, InterfaceAddress, Kernel, Metadata, Node, Observe, Output,
+    READ_LIMIT, Recorder, Rooted, System, Timestamp, User, WriteOptions, errno_text, host_names,
+    hosts_addresses,
 };

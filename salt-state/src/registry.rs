@@ -128,6 +128,17 @@ pub struct JobOutcome {
     pub outputter: Option<String>,
 }
 
+/// What a minion sends back for a job of several functions: mappings by function name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobsOutcome {
+    /// The return values.
+    pub values: Map,
+    /// The return codes; failed calls have none.
+    pub retcodes: Map,
+    /// Whether each counts as a success.
+    pub successes: Map,
+}
+
 #[derive(Clone)]
 struct Entry {
     function: Arc<dyn Function>,
@@ -284,6 +295,33 @@ impl Registry {
     ///
     /// `arg` is the job's argument list as published.
     pub fn run_job(&self, name: &str, arg: &[Value], context: &Context<'_>) -> JobOutcome {
+        match self.attempt(name, arg, context) {
+            Ok((value, retcode)) => JobOutcome {
+                value,
+                retcode,
+                success: retcode == 0,
+                outputter: self
+                    .functions
+                    .get(name)
+                    .and_then(|entry| entry.outputter)
+                    .map(str::to_owned),
+            },
+            Err(error) => JobOutcome {
+                value: self.failure(name, &error),
+                retcode: 1,
+                success: false,
+                outputter: Some("nested".to_owned()),
+            },
+        }
+    }
+
+    /// Calls with a job's arguments; the value and the return code.
+    fn attempt(
+        &self,
+        name: &str,
+        arg: &[Value],
+        context: &Context<'_>,
+    ) -> Result<(Value, i64), CallError> {
         let no_parse: Vec<&str> = context
             .job
             .get("no_parse")
@@ -303,30 +341,34 @@ impl Registry {
             }
         }
         context.set_retcode(0);
-        match self.call(name, &args, context) {
-            Ok(value) => {
-                let mut retcode = context.retcode();
-                if retcode == 0 && says_failure(&value) {
-                    retcode = 1;
+        let value = self.call(name, &args, context)?;
+        let mut retcode = context.retcode();
+        if retcode == 0 && says_failure(&value) {
+            retcode = 1;
+        }
+        Ok((value, retcode))
+    }
+
+    /// Runs a published job of several functions, each with its arguments, as Salt's
+    /// minion (3008.3) does: values, codes and successes by function name. A failed call
+    /// returns its traceback and has no code.
+    pub fn run_jobs(&self, calls: &[(String, Vec<Value>)], context: &Context<'_>) -> JobsOutcome {
+        let mut all = JobsOutcome::default();
+        for (name, arg) in calls {
+            let name = name.as_str();
+            match self.attempt(name, arg, context) {
+                Ok((value, retcode)) => {
+                    all.values.insert(name, value);
+                    all.retcodes.insert(name, retcode);
+                    all.successes.insert(name, retcode == 0);
                 }
-                JobOutcome {
-                    value,
-                    retcode,
-                    success: retcode == 0,
-                    outputter: self
-                        .functions
-                        .get(name)
-                        .and_then(|entry| entry.outputter)
-                        .map(str::to_owned),
+                Err(error) => {
+                    all.values.insert(name, error.traceback());
+                    all.successes.insert(name, false);
                 }
             }
-            Err(error) => JobOutcome {
-                value: self.failure(name, &error),
-                retcode: 1,
-                success: false,
-                outputter: Some("nested".to_owned()),
-            },
         }
+        all
     }
 
     /// What a minion returns for a failure. For an unknown function whose name is the

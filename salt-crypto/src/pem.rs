@@ -27,7 +27,21 @@ const fn malformed(reason: &'static str) -> Error {
 ///
 /// Salt's `clean_key`.
 pub fn clean_key(text: &str) -> String {
-    text.trim().replace("\r\n", "\n").replace('\r', "\n")
+    // One allocation, so that no copy of a private key is left behind.
+    let mut cleaned = String::with_capacity(text.len());
+    let mut rest = text.trim();
+    while let Some((line, next)) = rest.split_once(['\r', '\n']) {
+        cleaned.push_str(line);
+        cleaned.push('\n');
+        let is_crlf = rest.as_bytes().get(line.len()..line.len() + 2) == Some(b"\r\n");
+        rest = if is_crlf {
+            next.strip_prefix('\n').unwrap_or(next)
+        } else {
+            next
+        };
+    }
+    cleaned.push_str(rest);
+    cleaned
 }
 
 /// One PEM block (RFC 7468, with the headers of RFC 1421).

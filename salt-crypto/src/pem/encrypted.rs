@@ -22,7 +22,7 @@ use crate::{Error, Result};
 /// RFC 8018 leaves the number open; OWASP's figure for this hash (2023).
 const ITERATIONS: u32 = 600_000;
 /// More than anyone uses; a damaged file must not stop the program for minutes.
-const MAX_ITERATIONS: u32 = 20_000_000;
+const MAX_ITERATIONS: u32 = 10_000_000;
 /// Memory scrypt may take, in bytes.
 const MAX_SCRYPT: u64 = 1 << 28;
 /// How often scrypt may take it.

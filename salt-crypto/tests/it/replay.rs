@@ -8,9 +8,12 @@ mod fuzz_entries;
 /// Runs `entry` over every file of a corpus, and over damaged copies of each.
 #[track_caller]
 fn replay(target: &str, entry: impl Fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/corpus")
-        .join(target);
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    if !fuzz.exists() {
+        println!("skipped: a published crate does not contain its fuzz targets");
+        return;
+    }
+    let corpus = fuzz.join("corpus").join(target);
     let mut files: Vec<_> = fs::read_dir(&corpus)
         .unwrap()
         .map(|file| file.unwrap().path())

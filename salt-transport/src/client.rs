@@ -331,4 +331,4 @@ fn refusal(mut reply: Map) -> Result<Map> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

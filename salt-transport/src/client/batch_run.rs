@@ -65,7 +65,7 @@ pub struct BatchRun {
 
 enum Stage {
     Pinging {
-        answers: Answers,
+        answers: Box<Answers>,
         present: Vec<String>,
     },
     Working(Box<Working>),
@@ -86,7 +86,7 @@ impl BatchRun {
         pinging: Answers,
     ) -> Self {
         let stage = Stage::Pinging {
-            answers: pinging,
+            answers: Box::new(pinging),
             present: Vec::new(),
         };
         Self {

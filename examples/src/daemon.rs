@@ -1,0 +1,83 @@
+//! What the two daemons have in common: options, logging, runtime, exit status.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::options::{self, Opt, Parsed};
+use crate::{Failure, logging};
+
+/// The options of both daemons.
+pub const OPTIONS: &[Opt] = &[
+    Opt::flag(&["--version"], "show program's version number and exit"),
+    Opt::flag(&["-h", "--help"], "show this help message and exit"),
+    Opt::value(
+        &["-c", "--config-dir"],
+        "CONFIG_DIR",
+        "Pass in an alternative configuration directory. Default: '/etc/salt'.",
+    ),
+    Opt::value(
+        &["-l", "--log-level"],
+        "LOG_LEVEL",
+        "Console logging log level. One of 'all', 'garbage', 'trace', 'debug', 'profile', 'info', 'warning', \
+         'error', 'critical', 'quiet'. Default: 'warning'.",
+    ),
+    Opt::value(&["--log-file"], "LOG_FILE", "Log to this file instead of standard error."),
+    Opt::flag(&["--disable-keepalive"], "Accepted for compatibility: there is no parent process."),
+];
+
+/// Runs a daemon: reads its command line, prints what went wrong, and says so by its exit status.
+pub fn main(
+    name: &str,
+    about: &str,
+    options: &[Opt],
+    run: impl FnOnce(&Parsed) -> Result<(), Failure>,
+) -> ExitCode {
+    let parsed = match options::parse(options, std::env::args().skip(1)) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            eprintln!("Usage: {name} [options]\n\n{name}: error: {error}");
+            return ExitCode::from(64);
+        }
+    };
+    if parsed.has("--version") {
+        println!("{name} {} (Rust)", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    if parsed.has("-h") {
+        print!("{}", options::help(&format!("{name} [options]"), about, options));
+        return ExitCode::SUCCESS;
+    }
+    match run(&parsed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{name}: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Starts logging as the command line says, else the configuration.
+///
+/// # Errors
+///
+/// An unknown level, or a file that cannot be opened.
+pub fn start_logging(parsed: &Parsed, configured: &str) -> Result<(), Failure> {
+    let level = logging::level(parsed.value("-l").unwrap_or(configured)).map_err(Failure::new)?;
+    logging::start(level, parsed.value("--log-file").map(Path::new))?;
+    Ok(())
+}
+
+/// A runtime of one thread, with a few more for what computes or waits for the disk.
+///
+/// # Errors
+///
+/// When the operating system refuses.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(16)
+        .thread_keep_alive(Duration::from_secs(2))
+        .thread_stack_size(2 << 20)
+        .build()?)
+}

@@ -1,0 +1,330 @@
+//! `salt-minion`: the minion of `salt-transport` with Salt's configuration, functions and directories.
+
+mod jobs;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use salt_crypto::{Encryption, Fingerprint, Signing};
+use salt_proto::{Job, Map, MinionId, Profile, Return, Value};
+use salt_state::{Context, Host, MinionData, Registry};
+use salt_transport::pki::KeyPairOptions;
+use salt_transport::{MasterAddr, Minion, MinionBuilder, MinionHandle, MinionSettings, PkiDir, Tcp, Wire, blocking};
+
+use crate::config::{MinionConfig, SecurityProfile};
+use crate::{Failure, rng, signals};
+
+use jobs::ProcDir;
+
+/// Salt's exit status of a minion whose key is rejected.
+const EX_NOPERM: u8 = 77;
+/// Salt's exit status of a minion whose master has another fingerprint than it was told.
+const EX_OTHER_MASTER: u8 = 42;
+
+/// Runs a minion until it is told to stop by SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// What keeps it from starting, or ends it, in a sentence for the operator.
+pub async fn run(config: MinionConfig) -> Result<(), Failure> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = Arc::new(config);
+    let host = Host::new();
+    let grains = salt_state::grains::gather(&host, &config.opts, &config.config_dir);
+    let builder = builder(&config)?.grains(grains);
+    let handle = builder.handle();
+    let address = address(&config)?;
+    let worker = Arc::new(Worker {
+        config: Arc::clone(&config),
+        handle: handle.clone(),
+        registry: Registry::builtin(),
+        host,
+        proc_dir: ProcDir::new(&config.cachedir),
+    });
+    let jobs = Arc::clone(&worker);
+    let minion = builder
+        .handler(blocking(move |job: &Job| jobs.run(job)))
+        .build(Tcp, address)
+        .map_err(|error| start_failure(&error, &config))?;
+    write_pidfile(&config.pidfile);
+    tracing::info!(
+        id = config.id,
+        profile = config.security_profile.name(),
+        "salt-minion {} is running",
+        env!("CARGO_PKG_VERSION"),
+    );
+
+    let mining = Arc::clone(&worker).mine();
+    let stop = handle.clone();
+    let stopping = async {
+        signals::terminated().await;
+        tracing::info!("stopping");
+        stop.stop().await;
+        std::future::pending::<()>().await;
+    };
+    let result = tokio::select! {
+        result = minion.run() => result.map_err(|error| match error {
+            salt_transport::Error::Rejected => Failure::new(
+                "the master rejected this minion's key; `salt-key -d` on the master and restart to offer it again",
+            )
+            .with_code(EX_NOPERM),
+            error => Failure::from(error),
+        }),
+        () = mining => Ok(()),
+        () = stopping => Ok(()),
+    };
+    fs::remove_file(&config.pidfile).ok();
+    result
+}
+
+/// Everything about identity, master and security, by the configuration. `salt-call` uses it too.
+///
+/// # Errors
+///
+/// What is wrong with the configuration or the keys.
+pub fn builder(config: &MinionConfig) -> Result<MinionBuilder, Failure> {
+    let id: MinionId = config.id.parse().map_err(|error| Failure::new(format!("`id: {}`: {error}", config.id)))?;
+    let pki = PkiDir::open(&config.pki_dir)?;
+    let options = KeyPairOptions { bits: config.keysize, passphrase: None };
+    let identity = pki.identity("minion", &options, &mut rng())?;
+    let signing_key = match config.verify_master_pubkey_sign {
+        true => Some(pki.public_key(&config.master_sign_key_name)?.ok_or_else(|| {
+            Failure::new(format!(
+                "`verify_master_pubkey_sign` needs the master's signing key: copy {}.pub from the master's pki_dir to {}",
+                config.master_sign_key_name,
+                config.pki_dir.display()
+            ))
+        })?),
+        false => None,
+    };
+    let encryption = algorithm("encryption_algorithm", config.encryption_algorithm.as_deref(), Encryption::from_name)?;
+    let signing = algorithm("signing_algorithm", config.signing_algorithm.as_deref(), Signing::from_name)?;
+    let mut builder = Minion::builder(id, identity)
+        .profile(profile(config))
+        .keep_in(pki, &config.cachedir)?
+        .settings(MinionSettings {
+            wire: if config.transport == "tcp" { Wire::Tcp } else { Wire::Zeromq },
+            legacy_start_event: config.enable_legacy_startup_events,
+            max_jobs: if config.process_count_max == 0 { 64 } else { config.process_count_max },
+            saltenv: config.opts.str("saltenv").map(str::to_owned),
+            ..MinionSettings::default()
+        })
+        .config(|machine| {
+            machine.master_signing_key = signing_key;
+            // The strong forms are asked for unless the file says otherwise: every supported master has them.
+            if let Some(encryption) = encryption {
+                machine.encryption = encryption;
+            }
+            if let Some(signing) = signing {
+                machine.signing = signing;
+            }
+            machine.sign_messages = config.minion_sign_messages;
+            machine.filtering = config.zmq_filtering;
+            machine.autosign_grains = autosign_grains(config);
+            machine.waits.first = config.acceptance_wait_time;
+            machine.waits.longest = config.acceptance_wait_time_max.max(config.acceptance_wait_time);
+        });
+    if let Some(finger) = &config.master_finger {
+        let finger: Fingerprint =
+            finger.parse().map_err(|error| Failure::new(format!("`master_finger: {finger}`: {error}")))?;
+        builder = builder.master_fingerprint(finger);
+    }
+    Ok(builder)
+}
+
+/// Where the first configured master is.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn address(config: &MinionConfig) -> Result<MasterAddr, Failure> {
+    let master = config.masters.first().ok_or_else(|| Failure::new("`master` is empty"))?;
+    if config.masters.len() > 1 {
+        tracing::warn!("several masters are configured; the first one is used");
+    }
+    Ok(MasterAddr::new(&master.host).ports(master.port, config.publish_port.unwrap_or(0)))
+}
+
+/// What to do about a minion that cannot be built, above all one that knows nothing of its master (K-09).
+pub fn start_failure(error: &salt_transport::Error, config: &MinionConfig) -> Failure {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    if text.contains("fingerprint") || text.contains("pinned") || text.contains("no key") {
+        let file = config.config_dir.join("minion");
+        return Failure::new(format!(
+            "{text}\n\nOn the master, run\n\n    salt-key -F master\n\nand write the fingerprint of its public key \
+             (master.pub) into {}:\n\n    master_finger: 'xx:xx:…'\n\nTo believe the first key that is shown instead, \
+             write both `security_profile: compat` and `trust_on_first_use: true`.",
+            file.display()
+        ))
+        .with_code(EX_OTHER_MASTER);
+    }
+    Failure::new(text)
+}
+
+fn profile(config: &MinionConfig) -> Profile {
+    let mut profile = match config.security_profile {
+        SecurityProfile::Strict => Profile::strict(),
+        SecurityProfile::Compat => Profile::compat(),
+    };
+    if config.trust_on_first_use {
+        tracing::warn!("`trust_on_first_use` is on: the first master that answers is believed");
+        profile = profile.danger_trust_on_first_use();
+    }
+    if config.aes_gcm { profile } else { profile.without_aes_gcm() }
+}
+
+fn algorithm<T>(
+    key: &str,
+    stated: Option<&str>,
+    from_name: impl Fn(&str) -> salt_crypto::Result<T>,
+) -> Result<Option<T>, Failure> {
+    stated
+        .map(|name| from_name(name).map_err(|_| Failure::new(format!("`{key}: {name}` is not an algorithm of Salt's"))))
+        .transpose()
+}
+
+/// The grains named by `autosign_grains`, for the master's decision about the key.
+fn autosign_grains(config: &MinionConfig) -> Map {
+    let Some(Value::List(names)) = config.opts.get("autosign_grains") else {
+        return Map::new();
+    };
+    let grains = salt_state::grains::gather(&Host::new(), &config.opts, &config.config_dir);
+    names
+        .iter()
+        .filter_map(Value::as_str)
+        .filter_map(|name| Some((name, grains.get(name)?.clone())))
+        .collect()
+}
+
+fn write_pidfile(path: &Path) {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).ok();
+    }
+    if let Err(error) = fs::write(path, std::process::id().to_string()) {
+        tracing::warn!(path = %path.display(), %error, "no pid file");
+    }
+}
+
+/// Runs jobs. Everything a job needs of the daemon.
+struct Worker {
+    config: Arc<MinionConfig>,
+    handle: MinionHandle,
+    registry: Registry,
+    host: Host,
+    proc_dir: ProcDir,
+}
+
+impl Worker {
+    fn data(&self) -> MinionData {
+        MinionData {
+            id: self.config.id.clone(),
+            grains: Map::clone(&self.handle.grains()),
+            pillar: Map::clone(&self.handle.pillar()),
+            config: self.config.opts.clone(),
+        }
+    }
+
+    /// Runs a published job, one function or several, on a blocking thread.
+    fn run(&self, job: &Job) -> Return {
+        let _running = self.proc_dir.enter(job);
+        let calls = job.calls();
+        let mut outcomes = calls.iter().map(|call| self.call(job, call.function, &call.args, &call.kwargs));
+        match &job.function {
+            salt_proto::Functions::One(_) => {
+                let Some(outcome) = outcomes.next() else {
+                    return job.unknown_function();
+                };
+                let mut ret = job.ok(outcome.value).with_retcode(outcome.retcode);
+                ret.success = Some(outcome.success.into());
+                ret.out = outcome.outputter;
+                ret
+            }
+            salt_proto::Functions::Several(names) => {
+                let outcomes: Vec<_> = outcomes.collect();
+                let by_name = |value: fn(&salt_state::JobOutcome) -> Value| -> Map {
+                    names.iter().zip(&outcomes).map(|(name, outcome)| (name, value(outcome))).collect()
+                };
+                let mut ret = job.ok(by_name(|outcome| outcome.value.clone()));
+                ret.retcode = by_name(|outcome| outcome.retcode.into()).into();
+                ret.success = Some(by_name(|outcome| outcome.success.into()).into());
+                ret
+            }
+        }
+    }
+
+    fn call(&self, job: &Job, function: &str, args: &[Value], kwargs: &Map) -> salt_state::JobOutcome {
+        let data = self.data();
+        let mut context = Context::new(&self.registry, &self.host, &data);
+        let ask = |load: Map| self.ask(load);
+        let fire = |tag: &str, _: Map| self.take_local(tag);
+        let running = || self.proc_dir.running();
+        let signal = |jid: &str, signal: i32| self.proc_dir.signal(jid, signal);
+        context.master = Some(&ask);
+        context.fire_local = Some(&fire);
+        context.running = Some(&running);
+        context.signal_job = Some(&signal);
+        context.job = job.to_map();
+        let mut args = args.to_vec();
+        if !kwargs.is_empty() {
+            let mut map = Map::from([("__kwarg__", true)]);
+            map.extend(kwargs.clone());
+            args.push(map.into());
+        }
+        self.registry.run_job(function, &args, &context)
+    }
+
+    fn ask(&self, load: Map) -> Result<Value, salt_state::CallError> {
+        self.handle.blocking_request(load).map_err(|error| salt_state::CallError::execution(error.to_string()))
+    }
+
+    /// What functions ask of the daemon by Salt's local events.
+    fn take_local(&self, tag: &str) -> bool {
+        match tag {
+            "pillar_refresh" => self.handle.blocking_refresh_pillar().is_ok(),
+            "grains_refresh" => {
+                let grains = salt_state::grains::gather(&self.host, &self.config.opts, &self.config.config_dir);
+                self.handle.set_grains(grains);
+                self.handle.blocking_refresh_pillar().is_ok()
+            }
+            // There are no modules to load again.
+            "module_refresh" | "matchers_refresh" | "beacons_refresh" => true,
+            _ => false,
+        }
+    }
+
+    /// Sends the mine when signed in, and then every `mine_interval`.
+    async fn mine(self: Arc<Self>) {
+        if !self.config.mine_enabled || self.config.mine_functions.is_empty() {
+            return std::future::pending().await;
+        }
+        let mut interval = tokio::time::interval(self.config.mine_interval.max(Duration::from_secs(60)));
+        self.handle.until_receiving().await;
+        loop {
+            interval.tick().await;
+            let this = Arc::clone(&self);
+            let update = tokio::task::spawn_blocking(move || {
+                let job = Job::new(
+                    salt_proto::Jid::from_unix_micros(0),
+                    "mine.update",
+                    Vec::new(),
+                    salt_proto::Target::glob("*"),
+                );
+                this.call(&job, "mine.update", &[], &Map::new())
+            });
+            if let Ok(outcome) = update.await
+                && !outcome.success
+            {
+                tracing::warn!("mine not updated: {:?}", outcome.value);
+            }
+        }
+    }
+}

@@ -51,4 +51,4 @@ pub use ret::Return;
 pub use target::{Facts, Target};
 pub use tracker::JobTracker;
 pub use url::{InvalidUrl, SaltUrl};
-pub use value::{DateTime, Map, Value};
+pub use value::{DateTime, Entries, Map, Value};

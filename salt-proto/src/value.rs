@@ -1,14 +1,14 @@
 //! The one dynamic value: what Python's dicts, lists and scalars become.
 
-use std::fmt;
 use std::hash::{Hash, Hasher};
-
-use indexmap::{Equivalent, IndexMap};
 
 mod datetime;
 mod display;
+mod map;
+mod serde;
 
 pub use datetime::DateTime;
+pub use map::{Entries, Map};
 
 /// A value as it travels in a message, stands in SLS data or is returned by a job.
 ///
@@ -17,7 +17,8 @@ pub use datetime::DateTime;
 /// uses [`Value::as_bytes`], which accepts both.
 ///
 /// Equality follows Python: `1 == 1.0 == True`, text never equals bytes, maps
-/// are equal whatever their order.
+/// are equal whatever their order. Only NaN, unlike Python's, equals itself, so
+/// that equality is reflexive and a map cannot be filled with unfindable keys.
 #[derive(Clone, Debug, Default)]
 pub enum Value {
     /// Python's `None`.
@@ -154,16 +155,25 @@ impl Value {
 }
 
 /// Numbers compared by value, so that `1`, `1.0` and `True` are one map key.
-#[derive(PartialEq)]
 enum Number {
     Int(i128),
     Float(f64),
 }
 
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => a == b,
+            (Self::Float(a), Self::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
+            _ => false,
+        }
+    }
+}
+
 impl Number {
     fn of_float(x: f64) -> Self {
         // Every integral binary64 in the range of the integer variants is exact here.
-        if x.fract() == 0.0 && x.abs() < 1e19 {
+        if x.fract() == 0.0 && x.abs() < 1e20 {
             #[expect(clippy::cast_possible_truncation, reason = "integral and in range")]
             let n = x as i128;
             Self::Int(n)
@@ -190,13 +200,12 @@ impl PartialEq for Value {
     }
 }
 
-// A NaN is not equal to itself; as a map key that only makes it unfindable, as in Python.
 impl Eq for Value {}
 
 impl Hash for Value {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            // Must agree with `str`, see the `Equivalent` implementation.
+            // Must agree with `str`, by which maps look up text.
             Self::Str(text) => text.as_str().hash(state),
             Self::Null => 0xfe_u8.hash(state),
             Self::Bytes(bytes) => bytes.hash(state),
@@ -205,169 +214,11 @@ impl Hash for Value {
             Self::DateTime(at) => at.hash(state),
             Self::Bool(_) | Self::Int(_) | Self::UInt(_) | Self::Float(_) => match self.number() {
                 Some(Number::Int(n)) => n.hash(state),
+                Some(Number::Float(x)) if x.is_nan() => f64::NAN.to_bits().hash(state),
                 Some(Number::Float(x)) => x.to_bits().hash(state),
                 None => {}
             },
         }
-    }
-}
-
-impl Equivalent<Value> for str {
-    fn equivalent(&self, key: &Value) -> bool {
-        matches!(key, Value::Str(text) if text == self)
-    }
-}
-
-/// A mapping in insertion order, with any scalar as key.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Map(IndexMap<Value, Value>);
-
-impl Map {
-    /// An empty mapping.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// An empty mapping with room for `n` entries.
-    pub fn with_capacity(n: usize) -> Self {
-        Self(IndexMap::with_capacity(n))
-    }
-
-    /// The number of entries.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is no entry.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The value under a text key.
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.get(key)
-    }
-
-    /// The value under any key.
-    pub fn get_value(&self, key: &Value) -> Option<&Value> {
-        self.0.get(key)
-    }
-
-    /// The value under a text key, for changing.
-    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.0.get_mut(key)
-    }
-
-    /// The value under any key, for changing.
-    pub fn get_value_mut(&mut self, key: &Value) -> Option<&mut Value> {
-        self.0.get_mut(key)
-    }
-
-    /// The text under a text key.
-    pub fn str(&self, key: &str) -> Option<&str> {
-        self.get(key)?.as_str()
-    }
-
-    /// Whether a text key is there.
-    pub fn contains_key(&self, key: &str) -> bool {
-        self.0.contains_key(key)
-    }
-
-    /// Sets a value; an existing key keeps its place. Returns the former value.
-    pub fn insert(&mut self, key: impl Into<Value>, value: impl Into<Value>) -> Option<Value> {
-        self.0.insert(key.into(), value.into())
-    }
-
-    /// Takes an entry out, keeping the order of the others.
-    pub fn remove(&mut self, key: &str) -> Option<Value> {
-        self.0.shift_remove(key)
-    }
-
-    /// Takes an entry out by any key, keeping the order of the others.
-    pub fn remove_value(&mut self, key: &Value) -> Option<Value> {
-        self.0.shift_remove(key)
-    }
-
-    /// The value under `key`, inserted from `make` when absent.
-    pub fn get_or_insert_with(
-        &mut self,
-        key: impl Into<Value>,
-        make: impl FnOnce() -> Value,
-    ) -> &mut Value {
-        self.0.entry(key.into()).or_insert_with(make)
-    }
-
-    /// The entries in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Value, &Value)> + ExactSizeIterator {
-        self.0.iter()
-    }
-
-    /// The entries in order, values for changing.
-    pub fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = (&Value, &mut Value)> {
-        self.0.iter_mut()
-    }
-
-    /// The keys in order.
-    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &Value> + ExactSizeIterator {
-        self.0.keys()
-    }
-
-    /// The values in order.
-    pub fn values(&self) -> impl DoubleEndedIterator<Item = &Value> + ExactSizeIterator {
-        self.0.values()
-    }
-
-    /// Keeps only the entries that `keep` says.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Value, &mut Value) -> bool) {
-        self.0.retain(|key, value| keep(key, value));
-    }
-}
-
-impl fmt::Debug for Map {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.iter()).finish()
-    }
-}
-
-impl<K: Into<Value>, V: Into<Value>> FromIterator<(K, V)> for Map {
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        Self(
-            entries
-                .into_iter()
-                .map(|(k, v)| (k.into(), v.into()))
-                .collect(),
-        )
-    }
-}
-
-impl<K: Into<Value>, V: Into<Value>, const N: usize> From<[(K, V); N]> for Map {
-    fn from(entries: [(K, V); N]) -> Self {
-        entries.into_iter().collect()
-    }
-}
-
-impl<K: Into<Value>, V: Into<Value>> Extend<(K, V)> for Map {
-    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
-        self.0
-            .extend(entries.into_iter().map(|(k, v)| (k.into(), v.into())));
-    }
-}
-
-impl IntoIterator for Map {
-    type Item = (Value, Value);
-    type IntoIter = indexmap::map::IntoIter<Value, Value>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a Map {
-    type Item = (&'a Value, &'a Value);
-    type IntoIter = indexmap::map::Iter<'a, Value, Value>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
     }
 }
 
@@ -478,30 +329,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_map_finds_text_keys_by_str_and_keeps_order() {
-        let mut map = Map::from([("b", 1), ("a", 2)]);
-        map.insert("b", 3);
-
-        assert_eq!(map.get("b"), Some(&Value::Int(3)));
-        assert_eq!(
-            map.keys().filter_map(Value::as_str).collect::<Vec<_>>(),
-            ["b", "a"]
-        );
-    }
-
-    #[test]
-    fn numbers_that_python_calls_equal_are_one_key() {
-        let mut map = Map::new();
-        map.insert(1, "int");
-        map.insert(true, "bool");
-        map.insert(1.0, "float");
-
-        assert_eq!(map.len(), 1);
-        assert_eq!(map.get_value(&Value::Int(1)), Some(&"float".into()));
-    }
-
-    #[test]
     fn text_never_equals_bytes() {
         assert_ne!(Value::from("a"), Value::from(b"a".as_slice()));
+    }
+
+    #[test]
+    fn numbers_are_equal_by_value_over_all_types() {
+        assert_eq!(Value::Bool(true), Value::Float(1.0));
+        assert_eq!(
+            Value::UInt(1 << 63),
+            Value::Float(9_223_372_036_854_775_808.0)
+        );
+        assert_eq!(Value::Float(f64::NAN), Value::Float(-f64::NAN));
+        assert_ne!(Value::Int(1), Value::Float(1.5));
+        assert_ne!(Value::Int(1), Value::from("1"));
+    }
+
+    #[test]
+    fn a_value_is_as_small_as_its_largest_part() {
+        assert!(size_of::<Value>() <= 40, "{}", size_of::<Value>());
     }
 }

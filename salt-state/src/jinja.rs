@@ -20,12 +20,27 @@
 //! # Ok::<(), salt_state::jinja::Error>(())
 //! ```
 
+mod access;
+mod ast;
+mod builtins;
+mod checks;
+mod context;
 mod date;
 mod environment;
 mod error;
+mod filters;
+mod format;
 mod host;
+mod interp;
+mod json;
+mod lexer;
+mod methods;
+mod ops;
+mod parser;
 mod rendered;
+mod resolve;
 mod runtime;
+mod salt;
 mod value;
 
 pub use date::{Date, DateTime};

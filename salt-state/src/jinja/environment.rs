@@ -5,7 +5,14 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use super::{Args, Host, NoHost, Rendered, Result, Runtime, Value};
+use super::context::{Context, Template};
+use super::filters::Builtin;
+use super::interp::run_template;
+use super::rendered::Output;
+use super::{
+    Args, Error, Exception, Host, Kind, NoHost, Rendered, Result, Runtime, Value, checks, filters,
+    salt,
+};
 
 /// Variables by name, in order.
 pub type Vars = IndexMap<Rc<str>, Value>;
@@ -224,8 +231,9 @@ impl<'h> Environment<'h> {
     /// # Errors
     /// It is not found, does not parse, or fails.
     pub fn render(&self, name: &str, context: Vars) -> Result<Rendered> {
-        let _ = (name, context, &self.loader);
-        unimplemented!()
+        let runtime = Runtime::new(self);
+        let template = runtime.template(name, None)?;
+        self.finish(&runtime, &template, context)
     }
 
     /// Renders a text.
@@ -233,8 +241,39 @@ impl<'h> Environment<'h> {
     /// # Errors
     /// It does not parse, or fails.
     pub fn render_str(&self, text: &str, context: Vars) -> Result<Rendered> {
-        let _ = (text, context);
-        unimplemented!()
+        self.render_text(text, None, context)
+    }
+
+    /// Renders a text that lies at a path, which only messages show.
+    ///
+    /// # Errors
+    /// It does not parse, or fails.
+    pub fn render_text(&self, text: &str, path: Option<&str>, context: Vars) -> Result<Rendered> {
+        let runtime = Runtime::new(self);
+        let template = runtime.parse(text, path)?;
+        self.finish(&runtime, &template, context)
+    }
+
+    fn finish(
+        &self,
+        runtime: &Runtime<'_>,
+        template: &Rc<Template>,
+        context: Vars,
+    ) -> Result<Rendered> {
+        let mut out = Output::default();
+        let context = Context::for_template(template, self.with_globals(runtime, context));
+        run_template(runtime, template, &context, &mut out)?;
+        Ok(Rendered {
+            text: out.text,
+            spans: out.spans,
+            sources: runtime.sources(),
+        })
+    }
+
+    fn with_globals(&self, runtime: &Runtime<'_>, context: Vars) -> Rc<Vars> {
+        let mut vars = runtime.globals();
+        Rc::make_mut(&mut vars).extend(context);
+        vars
     }
 
     /// Runs a template and returns what an `import` of it would give: its
@@ -243,7 +282,60 @@ impl<'h> Environment<'h> {
     /// # Errors
     /// It is not found, does not parse, or fails.
     pub fn exports(&self, name: &str, context: Vars) -> Result<Vars> {
-        let _ = (name, context);
-        unimplemented!()
+        let runtime = Runtime::new(self);
+        let template = runtime.template(name, None)?;
+        let vars = self.with_globals(&runtime, context);
+        let module = runtime.run_module(&template, vars)?;
+        Ok((*module.exports).clone())
+    }
+
+    pub(crate) fn globals(&self) -> &Rc<Vars> {
+        &self.globals
+    }
+
+    pub(crate) fn load(
+        &self,
+        name: &str,
+        from: Option<&str>,
+        globals: &Vars,
+    ) -> Result<Option<Loaded>> {
+        match &self.loader {
+            Some(loader) => loader(&Request {
+                name,
+                from,
+                globals,
+            }),
+            None => Err(Error::new(
+                Kind::Python(Exception::TypeError),
+                "no loader for this environment specified",
+            )),
+        }
+    }
+
+    /// Whether there is a filter, or else a test, of that name.
+    pub(crate) fn knows(&self, filter: bool, name: &str) -> bool {
+        if filter {
+            self.filters.contains_key(name) || self.built_in_filter(name).is_some()
+        } else {
+            self.tests.contains_key(name) || self.built_in_test(name).is_some()
+        }
+    }
+
+    pub(crate) fn own_filter(&self, name: &str) -> Option<&Callable> {
+        self.filters.get(name)
+    }
+
+    pub(crate) fn own_test(&self, name: &str) -> Option<&Callable> {
+        self.tests.get(name)
+    }
+
+    pub(crate) fn built_in_filter(&self, name: &str) -> Option<Builtin> {
+        let salt = if self.salt { salt::filter(name) } else { None };
+        salt.or_else(|| filters::find(name))
+    }
+
+    pub(crate) fn built_in_test(&self, name: &str) -> Option<Builtin> {
+        let salt = if self.salt { salt::test(name) } else { None };
+        salt.or_else(|| checks::find(name))
     }
 }

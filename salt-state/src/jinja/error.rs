@@ -228,6 +228,10 @@ impl Error {
         self
     }
 
+    pub(crate) fn at_pos(self, pos: super::ast::Pos) -> Self {
+        self.at(pos.line, pos.column)
+    }
+
     /// Adds the template function that is being left.
     pub(crate) fn leaving(
         mut self,
@@ -243,6 +247,14 @@ impl Error {
             column,
         });
         self
+    }
+}
+
+impl Error {
+    /// Adds the place of a mistake that the parser or the resolver found.
+    pub(crate) fn leaving_parser(self, source: &Rc<Source>) -> Self {
+        let (line, column) = self.inner.position.unwrap_or((1, 1));
+        self.leaving(source, line, (line, column))
     }
 }
 

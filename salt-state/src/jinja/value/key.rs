@@ -99,7 +99,7 @@ fn hash<H: Hasher>(value: &Value, state: &mut H) {
 }
 
 /// The integer a float is equal to, if any.
-pub(super) fn float_as_int(x: f64) -> Option<Value> {
+pub(crate) fn float_as_int(x: f64) -> Option<Value> {
     use num_bigint::BigInt;
     if x.fract() != 0.0 || !x.is_finite() {
         return None;

@@ -79,12 +79,26 @@ impl Drop for ListCell {
 #[derive(Clone)]
 pub struct Tuple(Rc<TupleCell>);
 
-struct TupleCell(Vec<Value>);
+struct TupleCell {
+    items: Vec<Value>,
+    names: &'static [&'static str],
+}
 
 impl Tuple {
     /// A tuple of these items.
     pub fn new(items: Vec<Value>) -> Self {
-        Self(Rc::new(TupleCell(items)))
+        Self::named(items, &[])
+    }
+
+    /// A named tuple: its first items are attributes too.
+    pub(crate) fn named(items: Vec<Value>, names: &'static [&'static str]) -> Self {
+        Self(Rc::new(TupleCell { items, names }))
+    }
+
+    /// The item of a named tuple.
+    pub(crate) fn by_name(&self, name: &str) -> Option<Value> {
+        let at = self.0.names.iter().position(|own| *own == name)?;
+        self.0.items.get(at).cloned()
     }
 
     /// Whether both are the same object.
@@ -94,7 +108,7 @@ impl Tuple {
 
     pub(super) fn release(&mut self, out: &mut Vec<Value>) {
         if let Some(cell) = Rc::get_mut(&mut self.0) {
-            out.append(&mut cell.0);
+            out.append(&mut cell.items);
         }
     }
 }
@@ -103,13 +117,13 @@ impl Deref for Tuple {
     type Target = [Value];
 
     fn deref(&self) -> &[Value] {
-        &self.0.0
+        &self.0.items
     }
 }
 
 impl Drop for TupleCell {
     fn drop(&mut self) {
-        drop_flat(std::mem::take(&mut self.0));
+        drop_flat(std::mem::take(&mut self.items));
     }
 }
 

@@ -277,7 +277,7 @@ pub(crate) fn plural(n: usize) -> &'static str {
 ///
 /// # Errors
 /// `list.append() takes exactly one argument (2 given)` and the like.
-pub(crate) fn arg_error<const N: usize>(
+pub(crate) fn native_args<const N: usize>(
     args: Args,
     function: &str,
     required: usize,
@@ -310,6 +310,55 @@ pub(crate) fn arg_error<const N: usize>(
     let mut bound: [Option<Value>; N] = std::array::from_fn(|_| None);
     for (slot, value) in bound.iter_mut().zip(args.positional) {
         *slot = Some(value);
+    }
+    Ok(bound)
+}
+
+/// Takes the arguments of a function written in C that has named parameters.
+///
+/// # Errors
+/// `split() takes at most 2 arguments (3 given)` and the like.
+pub(crate) fn keyword_args<const N: usize>(
+    args: Args,
+    function: &str,
+    parameters: [&str; N],
+    required: usize,
+) -> Result<[Option<Value>; N]> {
+    let given = args.positional.len() + args.named.len();
+    if given > N {
+        return Err(Error::type_error(format!(
+            "{function}() takes at most {N} argument{} ({given} given)",
+            plural(N)
+        )));
+    }
+    let mut bound: [Option<Value>; N] = std::array::from_fn(|_| None);
+    for (slot, value) in bound.iter_mut().zip(args.positional) {
+        *slot = Some(value);
+    }
+    for (name, value) in args.named {
+        let at = parameters.iter().position(|p| *p == &*name);
+        let Some((at, slot)) = at.and_then(|at| Some((at, bound.get_mut(at)?))) else {
+            return Err(Error::type_error(format!(
+                "'{}' is an invalid keyword argument for {function}()",
+                &*name
+            )));
+        };
+        if slot.is_some() {
+            return Err(Error::type_error(format!(
+                "argument for {function}() given by name ('{}') and position ({})",
+                &*name,
+                at + 1
+            )));
+        }
+        *slot = Some(value);
+    }
+    let missing = bound.iter().take(required).position(Option::is_none);
+    if let Some(at) = missing {
+        let name = parameters.get(at).copied().unwrap_or("");
+        return Err(Error::type_error(format!(
+            "{function}() missing required argument '{name}' (pos {})",
+            at + 1
+        )));
     }
     Ok(bound)
 }

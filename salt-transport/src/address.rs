@@ -36,7 +36,8 @@ pub struct MasterAddr {
     pub host: String,
     /// Salt's `master_port` on a minion, `ret_port` on a master. 4506 by default.
     pub request_port: u16,
-    /// Salt's `publish_port`. 4505 by default.
+    /// Salt's `publish_port`. 4505 by default. 0, or Salt's odd 4506, is the
+    /// port the master tells when a minion signs in.
     pub publish_port: u16,
 }
 

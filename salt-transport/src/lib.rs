@@ -5,6 +5,7 @@ pub mod client;
 mod clock;
 mod error;
 pub mod events;
+mod fetch;
 pub mod files;
 mod handler;
 pub mod jobs;
@@ -22,6 +23,7 @@ mod wire;
 pub use address::{Channel, InvalidAddress, MasterAddr};
 pub use client::{Client, ClientConfig};
 pub use error::{Error, Result};
+pub use fetch::{FileClient, RemoteHash};
 pub use handler::{Handler, blocking};
 pub use master::{
     CallSource, Called, JobReturns, Master, MasterBuilder, MasterSettings, PillarQuery,

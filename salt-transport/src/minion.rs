@@ -558,7 +558,7 @@ impl Minion {
                 // As Salt: the port told by the master counts only where the
                 // minion's own option is the number 4506.
                 let mut master = self.master.clone();
-                if master.publish_port == 4506 {
+                if matches!(master.publish_port, 0 | 4506) {
                     master.publish_port = publish_port;
                 }
                 let mut subscription = Subscription::erased(

@@ -1,19 +1,24 @@
 //! Salt's state engine: SLS in, ordered chunks out, and the modules that carry them out.
 
 pub mod args;
+pub mod compile;
 mod context;
+mod diagnostic;
 mod error;
 mod fnmatch;
 pub mod functions;
 pub mod jinja;
+pub mod pillar;
 pub mod python;
 mod registry;
+pub mod render;
 mod sources;
 mod system;
 pub mod yaml;
 
 pub use args::{Args, Signature};
 pub use context::{AskMaster, Context, FireLocal, MinionData, RunningJobs, SignalJob};
+pub use diagnostic::{Diagnostic, Place, Stage};
 pub use error::Error;
 pub use fnmatch::fnmatch;
 pub use registry::{CallError, Function, JobOutcome, JobsOutcome, Registry};

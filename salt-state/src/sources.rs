@@ -13,7 +13,8 @@ use indexmap::IndexMap;
 /// Paths are `/`-separated, without `salt://` and without a leading slash. A path that is
 /// not there, or that would lead out of the tree, is `None`.
 pub trait Sources: Send + Sync {
-    /// The environments, in the order they were configured in.
+    /// The environments, in the order they were configured in; `__env__` among them when
+    /// it stands for those that are not named.
     fn environments(&self) -> io::Result<Vec<String>>;
 
     /// All files of an environment, sorted; empty for an unknown one.
@@ -185,12 +186,7 @@ fn names(found: Vec<(String, String)>) -> Vec<String> {
 
 impl Sources for Roots {
     fn environments(&self) -> io::Result<Vec<String>> {
-        Ok(self
-            .roots
-            .keys()
-            .filter(|name| *name != "__env__")
-            .cloned()
-            .collect())
+        Ok(self.roots.keys().cloned().collect())
     }
 
     fn files(&self, environment: &str) -> io::Result<Vec<String>> {

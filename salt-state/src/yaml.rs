@@ -25,12 +25,14 @@ mod node;
 mod raw;
 mod resolve;
 mod scanner;
+mod yamlex;
 
 use salt_proto::Value;
 
 pub use dump::{DumpOptions, dump};
 pub use error::{Error, Kind, Mark};
-pub use node::{Data, Entry, Node, NodeMap, Span};
+pub use node::{Data, Entry, Node, NodeMap, Span, Text};
+pub use yamlex::{aggregate, parse_yamlex};
 
 /// How much one document may ask for.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +78,17 @@ pub fn load(text: &str) -> Result<Value, Error> {
 /// As [`load`]. The size that aliases expand to is not checked here; see
 /// [`Node::check_size`].
 pub fn parse(text: &str, document: u32, limits: &Limits) -> Result<Option<Node>, Error> {
+    let text = prepare(text, limits)?;
+    let (tree, root) = raw::read(text, limits)?;
+    match root {
+        Some(root) => construct::construct(tree, root, document, limits).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Checks length and characters, and takes a byte order mark away: that happens before
+/// anything is counted.
+fn prepare<'t>(text: &'t str, limits: &Limits) -> Result<&'t str, Error> {
     if text.len() > limits.bytes {
         return Err(Error::unplaced(Kind::Limit, "the YAML text is too long"));
     }
@@ -93,13 +106,7 @@ pub fn parse(text: &str, document: u32, limits: &Limits) -> Result<Option<Node>,
             mark,
         ));
     }
-    // The reader takes a byte order mark away before anything is counted.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (tree, root) = raw::read(text, limits)?;
-    match root {
-        Some(root) => construct::construct(tree, root, document, limits).map(Some),
-        None => Ok(None),
-    }
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 fn is_printable(ch: char) -> bool {

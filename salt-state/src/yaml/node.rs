@@ -33,6 +33,8 @@ pub struct Node {
     pub data: Data,
     /// Where it stood.
     pub span: Span,
+    /// Whether it was tagged `!aggregate`, so that merging adds to it.
+    pub aggregate: bool,
 }
 
 /// The value of a [`Node`].
@@ -48,6 +50,16 @@ pub enum Data {
 
 /// The mapping of a [`Node`].
 pub type NodeMap = IndexMap<Value, Entry>;
+
+/// Text to look up in a [`NodeMap`], which spares making a value of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Text<'t>(pub &'t str);
+
+impl indexmap::Equivalent<Value> for Text<'_> {
+    fn equivalent(&self, key: &Value) -> bool {
+        key.as_str() == Some(self.0)
+    }
+}
 
 /// A value in a mapping, with the place of its key.
 #[derive(Clone, Debug)]
@@ -66,7 +78,11 @@ impl Node {
 
     /// Data at a place.
     pub fn at(data: Data, span: Span) -> Self {
-        Self { data, span }
+        Self {
+            data,
+            span,
+            aggregate: false,
+        }
     }
 
     /// A new list.
@@ -175,7 +191,10 @@ impl Node {
                     .collect(),
             ))),
         };
-        Self::at(data, self.span)
+        Self {
+            aggregate: self.aggregate,
+            ..Self::at(data, self.span)
+        }
     }
 
     /// The plain value; shared parts are copied.

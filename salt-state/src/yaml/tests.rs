@@ -49,7 +49,7 @@ fn aliases_share_one_object() {
         .expect("valid")
         .expect("a document");
     let map = node.as_map().expect("a mapping").borrow();
-    let list = |key: &str| map.get(key).expect("the key").value.clone();
+    let list = |key: &str| map.get(&Text(key)).expect("the key").value.clone();
 
     list("a")
         .as_list()

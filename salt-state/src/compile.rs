@@ -1,0 +1,260 @@
+//! From top files and SLS trees to ordered chunks, as Salt's state compiler.
+//!
+//! [`compile`] is a function of its [`Inputs`] alone. Its stages follow Salt's, in
+//! order, and each has its own file: [`top`] decides which SLS a minion gets, `sls`
+//! renders them and their includes into high data, `extend`, `verify`, `requisite`
+//! and `exclude` work on that, `low` makes chunks and `graph` orders them.
+//!
+//! Everything keeps its place in the files: [`Diagnostic`]s point at a line and a
+//! column, and [`Chunk::origin`] says where a chunk was declared.
+
+mod exclude;
+mod extend;
+mod graph;
+mod high;
+mod low;
+mod requisite;
+mod sls;
+pub mod top;
+mod verify;
+
+use indexmap::IndexMap;
+use salt_proto::Value;
+use salt_proto::target::Release;
+
+use crate::diagnostic::{Diagnostic, Stage};
+use crate::render::World;
+use crate::yaml::{Node, Span};
+
+pub use low::{Chunk, Origin};
+pub(crate) use sls::{available as available_sls, find as find_sls};
+
+/// SLS names by environment, both in order.
+pub type Matches = IndexMap<String, Vec<Value>>;
+
+/// What is known about state modules where the chunks will run.
+pub trait StateModules {
+    /// Whether the module reacts to `watch` (has a `mod_watch`); `watch` on one that
+    /// does not is `require`.
+    fn has_mod_watch(&self, module: &str) -> bool;
+
+    /// Whether chunks of the module can be joined (it has a `mod_aggregate`).
+    fn has_mod_aggregate(&self, module: &str) -> bool;
+}
+
+/// Salt's own modules (3008.3).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SaltModules;
+
+impl StateModules for SaltModules {
+    fn has_mod_watch(&self, module: &str) -> bool {
+        MOD_WATCH.binary_search(&module).is_ok()
+    }
+
+    fn has_mod_aggregate(&self, module: &str) -> bool {
+        matches!(module, "pkg" | "iptables" | "selinux")
+    }
+}
+
+/// What to compile.
+#[derive(Clone, Debug, Default)]
+pub enum What {
+    /// What the top files say.
+    #[default]
+    Highstate,
+    /// These SLS in this environment.
+    Sls {
+        /// The environment, usually `base`.
+        environment: String,
+        /// The names, possibly globs.
+        names: Vec<Value>,
+    },
+}
+
+/// Everything a compile depends on.
+pub struct Inputs<'a> {
+    /// The minion, the tree, the functions, the renderers.
+    pub world: &'a World<'a>,
+    /// What to compile.
+    pub what: What,
+    /// What the caller wants left out, like the entries of `exclude` in an SLS.
+    pub exclude: Vec<Value>,
+    /// What is known about state modules.
+    pub modules: &'a dyn StateModules,
+    /// Whether [`Compiled::rendered`] is filled.
+    pub keep_rendered: bool,
+}
+
+impl<'a> Inputs<'a> {
+    /// A highstate with Salt's modules.
+    pub fn new(world: &'a World<'a>) -> Self {
+        Self {
+            world,
+            what: What::default(),
+            exclude: Vec::new(),
+            modules: &SaltModules,
+            keep_rendered: false,
+        }
+    }
+}
+
+/// What came of a compile, as far as it came.
+#[derive(Debug, Default)]
+pub struct Compiled {
+    /// Which SLS were selected.
+    pub matches: Option<Matches>,
+    /// The merged top data, for a highstate.
+    pub top: Option<Value>,
+    /// What each SLS rendered to, by `environment:name`, if asked for.
+    pub rendered: IndexMap<String, Value>,
+    /// The high data, after `extend`, requisites and `exclude`.
+    pub high: Option<Value>,
+    /// The chunks in order.
+    pub low: Option<Vec<Chunk>>,
+    /// All problems. With any, nothing may be applied.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// Salt's text for a highstate that selects nothing.
+pub const NO_MATCH: &str =
+    "No Top file or master_tops data matches found. Please see master log for details.";
+
+/// Compiles.
+pub fn compile(inputs: &Inputs<'_>) -> Compiled {
+    let mut done = Compiled::default();
+    let matches = match &inputs.what {
+        What::Sls { environment, names } => Matches::from([(environment.clone(), names.clone())]),
+        What::Highstate => match top::select(inputs.world, &mut done) {
+            Some(matches) => matches,
+            None => return done,
+        },
+    };
+    done.matches = Some(matches.clone());
+    compile_matches(inputs, &matches, &mut done);
+    done
+}
+
+/// The stages behind the top file.
+fn compile_matches(inputs: &Inputs<'_>, matches: &Matches, done: &mut Compiled) {
+    let mut rendering = sls::Rendering::new(inputs, matches);
+    let high = rendering.highstate();
+    done.rendered = rendering.rendered;
+    done.errors.append(&mut rendering.errors);
+    let Some(high) = high else {
+        return;
+    };
+    if !inputs.exclude.is_empty() {
+        high.add_excludes(&inputs.exclude);
+    }
+    if !done.errors.is_empty() {
+        return;
+    }
+    finish(inputs, &high, done);
+}
+
+/// The stages from merged high data on.
+fn finish(inputs: &Inputs<'_>, high: &high::High, done: &mut Compiled) {
+    extend::reconcile(inputs, high, false, Stage::Extend, &mut done.errors);
+    verify::verify(inputs, high, &mut done.errors);
+    if !done.errors.is_empty() {
+        return;
+    }
+    requisite::turn_around(inputs, high, &mut done.errors);
+    exclude::apply(high);
+    done.high = Some(high.to_value());
+    if !done.errors.is_empty() {
+        return;
+    }
+    let chunks = low::chunks(inputs, high);
+    done.low = Some(match inputs.world.release {
+        Release::V3006 | Release::V3007 => low::sorted(chunks),
+        _ => graph::ordered(inputs, chunks, &mut done.errors),
+    });
+}
+
+/// Where something stood, for a diagnostic.
+fn place(inputs: &Inputs<'_>, span: Span) -> Option<crate::diagnostic::Place> {
+    inputs.world.place(span)
+}
+
+/// A configuration value by name.
+fn option<'a>(inputs: &'a Inputs<'_>, name: &str) -> Option<&'a Value> {
+    inputs.world.minion.config.get(name)
+}
+
+/// A plain map from pairs, for values made here.
+fn single(key: &str, value: Node) -> Node {
+    let span = value.span;
+    let entry = crate::yaml::Entry { key: span, value };
+    Node::map([(Value::from(key), entry)].into_iter().collect(), span)
+}
+
+/// The keys of requisites that are lists of references.
+const REQUISITES: [&str; 12] = [
+    "require",
+    "require_any",
+    "watch",
+    "watch_any",
+    "prereq",
+    "onchanges",
+    "onchanges_any",
+    "onfail",
+    "onfail_any",
+    "onfail_all",
+    "prerequired",
+    "listen",
+];
+
+/// Salt's modules with a `mod_watch`, sorted.
+const MOD_WATCH: &[&str] = &[
+    "at", "cmd", "etcd", "event", "module", "mount", "pkg", "service", "test",
+];
+
+/// The names that a shell pattern matches, in order; `names` are sorted.
+pub(crate) fn expand(names: &[String], pattern: &str) -> Vec<String> {
+    if pattern.contains(['*', '?', '[']) {
+        let chosen = names.iter().filter(|name| crate::fnmatch(name, pattern));
+        return chosen.cloned().collect();
+    }
+    match names.binary_search_by(|name| name.as_str().cmp(pattern)) {
+        Ok(_) => vec![pattern.to_owned()],
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The name nearest to a mistyped one, if any is near.
+fn nearest<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let limit = (wanted.chars().count() / 3).max(1);
+    names
+        .map(|name| (distance(wanted, name, limit), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// A hint with the name that is nearly the wanted one.
+pub(crate) fn suggest(wanted: &str, names: &[String]) -> Option<String> {
+    nearest(wanted, names.iter().map(String::as_str)).map(|name| format!("did you mean `{name}`?"))
+}
+
+/// How many letters differ, or more than `limit`.
+fn distance(a: &str, b: &str, limit: usize) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.len().abs_diff(b.len()) > limit {
+        return limit + 1;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut corner = i;
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (y, &above) in b.iter().zip(row.iter().skip(1)) {
+            let here = (corner + usize::from(x != y)).min(above + 1).min(left + 1);
+            corner = above;
+            left = here;
+            next.push(here);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}

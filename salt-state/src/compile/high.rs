@@ -1,0 +1,370 @@
+//! High data: ID → state module → arguments, while it is being put together.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use salt_proto::Value;
+
+use crate::diagnostic::{Diagnostic, Stage};
+use crate::python;
+use crate::render::World;
+use crate::yaml::{Data, Entry, Node, NodeMap, Span, Text};
+
+/// What one SLS, or all together, declare.
+#[derive(Debug, Default)]
+pub(super) struct High {
+    /// The IDs with their bodies, in order.
+    pub(super) ids: RefCell<NodeMap>,
+    /// The `extend` mappings, in the order they count.
+    pub(super) extends: RefCell<Vec<Node>>,
+    /// The entries of all `exclude` lists.
+    pub(super) excludes: RefCell<Vec<Node>>,
+}
+
+/// A shared mapping of a body.
+pub(super) type Body = Rc<RefCell<NodeMap>>;
+
+/// A shared list of arguments.
+pub(super) type Arguments = Rc<RefCell<Vec<Node>>>;
+
+impl High {
+    pub(super) fn to_value(&self) -> Value {
+        Value::Map(
+            self.ids
+                .borrow()
+                .iter()
+                .map(|(id, entry)| (id.clone(), entry.value.to_value()))
+                .collect(),
+        )
+    }
+
+    pub(super) fn add_excludes(&self, entries: &[Value]) {
+        let nodes = entries
+            .iter()
+            .map(|value| Node::from_value(value, Span::default()));
+        self.excludes.borrow_mut().extend(nodes);
+    }
+
+    /// The IDs that count, with where each was written and its body.
+    pub(super) fn bodies(&self) -> Vec<(Value, Span, Node)> {
+        self.ids
+            .borrow()
+            .iter()
+            .filter(|(id, _)| !is_dunder(id))
+            .map(|(id, entry)| (id.clone(), entry.key, entry.value.clone()))
+            .collect()
+    }
+
+    pub(super) fn body(&self, id: &Value) -> Option<Body> {
+        self.ids.borrow().get(id)?.value.as_map().cloned()
+    }
+
+    /// Takes over what another one declares; IDs in both are an error unless equal.
+    pub(super) fn absorb(&self, other: Self, world: &World<'_>, errors: &mut Vec<Diagnostic>) {
+        let mut extends = self.extends.borrow_mut();
+        if extends.is_empty() {
+            *extends = other.extends.into_inner();
+        } else {
+            for extend in other.extends.into_inner() {
+                let value = extend.to_value();
+                if !extends.iter().any(|known| known.to_value() == value) {
+                    extends.push(extend);
+                }
+            }
+        }
+        self.excludes
+            .borrow_mut()
+            .extend(other.excludes.into_inner());
+        let mut ids = self.ids.borrow_mut();
+        for (id, entry) in other.ids.into_inner() {
+            if let Some(known) = ids.get(&id)
+                && known.value.to_value() != entry.value.to_value()
+            {
+                errors.push(conflict(&id, known, &entry, world));
+            }
+            ids.insert(id, entry);
+        }
+    }
+}
+
+fn conflict(id: &Value, known: &Entry, new: &Entry, world: &World<'_>) -> Diagnostic {
+    let home = |entry: &Entry| {
+        format!(
+            "{}:{}",
+            origin(&entry.value, "__env__"),
+            origin(&entry.value, "__sls__")
+        )
+    };
+    Diagnostic::new(
+        Stage::Render,
+        format!(
+            "Detected conflicting IDs, SLS IDs need to be globally unique.\n    The conflicting ID is '{}' and is found in SLS '{}' and SLS '{}'",
+            python::str(id),
+            home(known),
+            home(new)
+        ),
+    )
+    .at(world.place(new.key))
+    .with(world.place(known.key), "also declared here")
+    .hint("give one of them another ID and use `- name:` for what both act on")
+}
+
+/// The node under a text key, if this is a mapping that has it.
+pub(super) fn lookup(node: &Node, key: &str) -> Option<Node> {
+    node.as_map()?
+        .borrow()
+        .get(&Text(key))
+        .map(|entry| entry.value.clone())
+}
+
+/// Whether a key is one of Salt's own (`__sls__`).
+pub(super) fn is_dunder(key: &Value) -> bool {
+    key.as_str().is_some_and(|key| key.starts_with("__"))
+}
+
+pub(super) fn set(body: &Body, key: &str, value: Node) {
+    let span = value.span;
+    body.borrow_mut()
+        .insert(Value::from(key), Entry { key: span, value });
+}
+
+/// The text of `__sls__` or `__env__` in a body.
+pub(super) fn origin(node: &Node, key: &str) -> String {
+    lookup(node, key)
+        .map(|node| python::str(&node.to_value()))
+        .unwrap_or_default()
+}
+
+/// The declarations of a body: module (or what stands there), where, and its value.
+pub(super) fn declarations(body: &Body) -> Vec<(Value, Span, Node)> {
+    body.borrow()
+        .iter()
+        .filter(|(key, _)| !is_dunder(key))
+        .map(|(key, entry)| (key.clone(), entry.key, entry.value.clone()))
+        .collect()
+}
+
+/// The first key of a mapping with its value; `None` if it is none or empty.
+pub(super) fn first(node: &Node) -> Option<(Value, Entry)> {
+    let map = node.as_map()?.borrow();
+    let (key, entry) = map.first()?;
+    Some((key.clone(), entry.clone()))
+}
+
+/// How many keys a mapping has.
+pub(super) fn width(node: &Node) -> usize {
+    node.as_map().map_or(0, |map| map.borrow().len())
+}
+
+/// Splits the data of one SLS into declarations, `extend` and `exclude`, and brings the
+/// declarations into the long form.
+pub(super) fn declare(
+    data: &Body,
+    sls: &str,
+    environment: &str,
+    world: &World<'_>,
+    errors: &mut Vec<Diagnostic>,
+) -> High {
+    let high = High::default();
+    if let Some(entry) = take(data, "extend") {
+        extend(&entry, sls, environment, &high, world, errors);
+    }
+    if let Some(entry) = take(data, "exclude") {
+        match entry.value.as_list() {
+            Some(items) => high
+                .excludes
+                .borrow_mut()
+                .extend(items.borrow().iter().cloned()),
+            None => errors.push(
+                Diagnostic::new(
+                    Stage::Render,
+                    format!("Exclude Declaration in SLS {sls} is not formed as a list"),
+                )
+                .at(world.place(entry.key))
+                .hint("write `exclude:` as a list of SLS names, or of `- id: name`"),
+            ),
+        }
+    }
+    let ids: Vec<Value> = data.borrow().keys().cloned().collect();
+    for id in ids {
+        let Some(entry) = data.borrow().get(&id).cloned() else {
+            continue;
+        };
+        if let Some(node) = declaration(&id, &entry, sls, environment, world, errors)
+            && let Some(entry) = data.borrow_mut().get_mut(&id)
+        {
+            entry.value = node;
+        }
+    }
+    *high.ids.borrow_mut() = std::mem::take(&mut *data.borrow_mut());
+    high
+}
+
+/// Takes a key out of a mapping, keeping the order of the others.
+pub(super) fn take(map: &Body, key: &str) -> Option<Entry> {
+    map.borrow_mut().shift_remove(&Text(key))
+}
+
+fn extend(
+    entry: &Entry,
+    sls: &str,
+    environment: &str,
+    high: &High,
+    world: &World<'_>,
+    errors: &mut Vec<Diagnostic>,
+) {
+    let Some(map) = entry.value.as_map() else {
+        let text = format!("Extension value in SLS '{sls}' is not a dictionary");
+        errors.push(Diagnostic::new(Stage::Render, text).at(world.place(entry.key)));
+        return;
+    };
+    let names: Vec<_> = map
+        .borrow()
+        .iter()
+        .map(|(name, entry)| (name.clone(), entry.clone()))
+        .collect();
+    for (name, entry) in names {
+        let Some(body) = entry.value.as_map() else {
+            let name = python::str(&name);
+            let text = format!("Extension name '{name}' in SLS '{sls}' is not a dictionary");
+            errors.push(Diagnostic::new(Stage::Render, text).at(world.place(entry.key)));
+            continue;
+        };
+        stamp(body, sls, environment);
+        for (key, _, value) in declarations(body) {
+            if let (Some(key), Some(arguments)) = (key.as_str(), value.as_list()) {
+                undot(body, key, arguments);
+            }
+        }
+    }
+    high.extends.borrow_mut().push(entry.value.clone());
+}
+
+fn stamp(body: &Body, sls: &str, environment: &str) {
+    for (key, text) in [("__sls__", sls), ("__env__", environment)] {
+        if !body.borrow().contains_key(&Text(key)) {
+            set(body, key, Node::scalar(text));
+        }
+    }
+}
+
+/// Turns `module.function: [args]` into `module: [args, function]`, at the end.
+fn undot(body: &Body, key: &str, arguments: &Arguments) {
+    let mut parts = key.split('.');
+    let (Some(module), Some(function)) = (parts.next(), parts.next()) else {
+        return;
+    };
+    if let Some(entry) = take(body, key) {
+        let function = Node::at(Data::Scalar(Value::from(function)), entry.key);
+        arguments.borrow_mut().push(function);
+        body.borrow_mut().insert(Value::from(module), entry);
+    }
+}
+
+/// Brings one declaration into the long form; a new body for the short one.
+fn declaration(
+    id: &Value,
+    entry: &Entry,
+    sls: &str,
+    environment: &str,
+    world: &World<'_>,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Node> {
+    let Some(body) = entry.value.as_map() else {
+        return short(id, entry, sls, environment, world, errors);
+    };
+    let mut seen = HashSet::new();
+    let keys: Vec<_> = body
+        .borrow()
+        .iter()
+        .map(|(key, entry)| (key.clone(), entry.clone()))
+        .collect();
+    for (key, state) in keys {
+        let (Some(name), Some(arguments)) = (key.as_str(), state.value.as_list()) else {
+            continue;
+        };
+        if name.starts_with('_') {
+            continue;
+        }
+        let Some((module, _)) = name.split_once('.') else {
+            seen.insert(name.to_owned());
+            continue;
+        };
+        if seen.contains(module) {
+            let id = python::str(id);
+            errors.push(
+                Diagnostic::new(
+                    Stage::Render,
+                    format!("ID '{id}' in SLS '{sls}' contains multiple state declarations of the same type"),
+                )
+                .at(world.place(state.key))
+                .hint(format!("give the second `{module}` state an ID of its own")),
+            );
+            continue;
+        }
+        undot(body, name, arguments);
+        seen.insert(module.to_owned());
+    }
+    stamp(body, sls, environment);
+    None
+}
+
+/// `ID: module.function`.
+fn short(
+    id: &Value,
+    entry: &Entry,
+    sls: &str,
+    environment: &str,
+    world: &World<'_>,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Node> {
+    let span = entry.value.span;
+    if let Some((module, rest)) = entry.value.as_str().and_then(|text| text.split_once('.')) {
+        let function = rest.split('.').next().unwrap_or_default();
+        let body = Body::default();
+        stamp(&body, sls, environment);
+        let function = Node::at(Data::Scalar(Value::from(function)), span);
+        set(&body, module, Node::list(vec![function], span));
+        return Some(Node::at(Data::Map(body), span));
+    }
+    if !matches!(id.as_str(), Some("__extend__" | "__exclude__")) {
+        let text = format!("ID {} in SLS {sls} is not a dictionary", python::str(id));
+        errors.push(
+            Diagnostic::new(Stage::Render, text)
+                .at(world.place(entry.key))
+                .hint(match &entry.value.data {
+                    Data::Scalar(Value::Null) => {
+                        "an ID needs a state below it, such as `pkg.installed`"
+                    }
+                    _ => "write the state as `module.function`, or below the ID as a mapping",
+                }),
+        );
+    }
+    None
+}
+
+/// Gives every declaration that has no order of its own the next number.
+pub(super) fn number(high: &High, next: &mut i64) {
+    for (_, entry) in high.ids.borrow().iter() {
+        let Some(body) = entry.value.as_map() else {
+            continue;
+        };
+        for (key, entry) in body.borrow().iter() {
+            let (Some(key), Some(arguments)) = (key.as_str(), entry.value.as_list()) else {
+                continue;
+            };
+            if key.starts_with('_') {
+                continue;
+            }
+            let ordered = arguments.borrow().iter().any(|argument| {
+                first(argument).is_some_and(|(key, _)| key.as_str() == Some("order"))
+            });
+            if !ordered {
+                let order = super::single("order", Node::scalar(*next));
+                arguments.borrow_mut().push(order);
+                *next += 1;
+            }
+        }
+    }
+}

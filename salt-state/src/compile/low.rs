@@ -1,0 +1,344 @@
+//! Chunks: one for each function that is to be called, with its order number.
+
+use indexmap::IndexSet;
+use salt_proto::target::Release;
+use salt_proto::{Map, Value};
+
+use super::Inputs;
+use super::high::{High, declarations, lookup};
+use crate::python;
+use crate::yaml::{Data, Node, Span};
+
+/// One state to bring about.
+#[derive(Clone, Debug, Default)]
+pub struct Chunk {
+    /// The low data: `state`, `fun`, `name`, `__id__`, `__sls__`, `__env__`, `order` and
+    /// all arguments, in Salt's order.
+    pub low: Map,
+    /// Where it was declared.
+    pub origin: Origin,
+}
+
+/// Where the parts of a chunk stood; resolve them with
+/// [`World::place`](crate::render::World::place).
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The ID.
+    pub id: Span,
+    /// The `module.function` key.
+    pub state: Span,
+    /// The arguments by name.
+    pub arguments: Vec<(String, Span)>,
+    /// The items of the requisites: kind, index in its list, place.
+    pub references: Vec<(String, usize, Span)>,
+}
+
+impl Chunk {
+    /// The text of one of the fixed entries.
+    pub fn text(&self, key: &str) -> String {
+        self.low.get(key).map(python::str).unwrap_or_default()
+    }
+
+    /// The tag under which its result is returned.
+    pub fn tag(&self) -> String {
+        format!(
+            "{}_|-{}_|-{}_|-{}",
+            self.text("state"),
+            self.text("__id__"),
+            self.text("name"),
+            self.text("fun")
+        )
+    }
+
+    /// What decides between chunks of the same order.
+    pub(super) fn sort_text(&self) -> String {
+        format!(
+            "{}{}{}",
+            self.text("state"),
+            self.text("name"),
+            self.text("fun")
+        )
+    }
+
+    pub(super) fn order(&self) -> f64 {
+        match self.low.get("order") {
+            Some(Value::Float(x)) => *x,
+            Some(value) => integer(value).unwrap_or(0.0),
+            None => 0.0,
+        }
+    }
+}
+
+/// Makes the chunks of all high data, in its order, with their final order numbers.
+pub(super) fn chunks(inputs: &Inputs<'_>, high: &High) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    for (id, span, body) in high.bodies() {
+        let Some(map) = body.as_map() else {
+            continue;
+        };
+        for (state, state_span, node) in declarations(map) {
+            let Some(arguments) = node.as_list() else {
+                continue;
+            };
+            let arguments = arguments.borrow();
+            declaration(
+                &id,
+                span,
+                &body,
+                &state,
+                state_span,
+                &arguments,
+                &mut chunks,
+            );
+        }
+    }
+    if inputs.world.release >= Release::V3008 {
+        chunks.retain(|chunk| !is_disabled(inputs, chunk));
+        for chunk in &mut chunks {
+            replace_watch(inputs, chunk);
+        }
+    }
+    number(&mut chunks);
+    chunks
+}
+
+fn declaration(
+    id: &Value,
+    id_span: Span,
+    body: &Node,
+    state: &Value,
+    state_span: Span,
+    arguments: &[Node],
+    chunks: &mut Vec<Chunk>,
+) {
+    let mut low = Map::new();
+    low.insert("state", state.clone());
+    low.insert("name", id.clone());
+    for key in ["__sls__", "__env__", "__sls_included_from__"] {
+        if let Some(node) = lookup(body, key) {
+            low.insert(key, node.to_value());
+        }
+    }
+    low.insert("__id__", id.clone());
+    let mut origin = Origin {
+        id: id_span,
+        state: state_span,
+        ..Origin::default()
+    };
+    let mut functions: IndexSet<String> = IndexSet::new();
+    let mut names: Vec<Value> = Vec::new();
+    for argument in arguments {
+        match &argument.data {
+            Data::Scalar(Value::Str(function)) => {
+                functions.insert(function.clone());
+            }
+            Data::Map(map) => {
+                for (key, entry) in map.borrow().iter() {
+                    argument_entry(
+                        id,
+                        key,
+                        &entry.value,
+                        entry.key,
+                        &mut low,
+                        &mut names,
+                        &mut origin,
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut push = |low: &Map| {
+        for function in &functions {
+            let mut low = low.clone();
+            low.insert("fun", function.as_str());
+            chunks.push(Chunk {
+                low,
+                origin: origin.clone(),
+            });
+        }
+    };
+    if names.is_empty() {
+        push(&low);
+        return;
+    }
+    for (index, name) in names.iter().enumerate() {
+        let mut low = low.clone();
+        match name {
+            Value::Map(map) => {
+                let Some((name, extra)) = map.iter().next() else {
+                    continue;
+                };
+                low.insert("name", name.clone());
+                for entry in extra.as_list().unwrap_or_default() {
+                    if let Some(entry) = entry.as_map() {
+                        low.extend(entry.clone());
+                    }
+                }
+            }
+            name => {
+                low.insert("name", name.clone());
+            }
+        }
+        low.insert("name_order", index + 1);
+        push(&low);
+    }
+}
+
+fn argument_entry(
+    id: &Value,
+    key: &Value,
+    node: &Node,
+    span: Span,
+    low: &mut Map,
+    names: &mut Vec<Value>,
+    origin: &mut Origin,
+) {
+    let value = node.to_value();
+    match key.as_str() {
+        Some("names") => {
+            for name in value.as_list().unwrap_or_default() {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+        }
+        Some("state") => {}
+        Some("name") if value.as_str().is_none() => {
+            low.insert("name", id.clone());
+        }
+        _ => {
+            low.insert(key.clone(), value);
+        }
+    }
+    if let Some(key) = key.as_str() {
+        origin.arguments.retain(|(known, _)| known != key);
+        origin.arguments.push((key.to_owned(), span));
+        if super::REQUISITES.contains(&key)
+            && let Some(items) = node.as_list()
+        {
+            origin.references.retain(|(kind, _, _)| kind != key);
+            for (index, item) in items.borrow().iter().enumerate() {
+                origin.references.push((key.to_owned(), index, item.span));
+            }
+        }
+    }
+}
+
+/// Whether `state.disable` switched the chunk's function off; 3008 forgets such chunks.
+fn is_disabled(inputs: &Inputs<'_>, chunk: &Chunk) -> bool {
+    let Some(Value::List(patterns)) = inputs.world.minion.grains.get("state_runs_disabled") else {
+        return false;
+    };
+    let function = format!("{}.{}", chunk.text("state"), chunk.text("fun"));
+    patterns
+        .iter()
+        .filter_map(Value::as_str)
+        .any(|pattern| crate::fnmatch(&function, pattern))
+}
+
+/// `watch` on a module that does not react to it is `require`.
+fn replace_watch(inputs: &Inputs<'_>, chunk: &mut Chunk) {
+    for (watch, require) in [("watch", "require"), ("watch_any", "require_any")] {
+        if !chunk.low.contains_key(watch) || inputs.modules.has_mod_watch(&chunk.text("state")) {
+            continue;
+        }
+        let Some(Value::List(watched)) = chunk.low.remove(watch) else {
+            continue;
+        };
+        let list = chunk
+            .low
+            .get_or_insert_with(require, || Value::List(Vec::new()));
+        let mut shift = 0;
+        if let Value::List(items) = list {
+            shift = items.len();
+            items.extend(watched);
+        }
+        for (kind, index, _) in &mut chunk.origin.references {
+            if kind == watch {
+                require.clone_into(kind);
+                *index += shift;
+            }
+        }
+    }
+}
+
+/// An integer or a boolean, which is one in Python.
+#[expect(clippy::cast_precision_loss, reason = "order numbers are small")]
+fn integer(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(n) => Some(*n as f64),
+        Value::UInt(n) => Some(*n as f64),
+        Value::Bool(b) => Some(f64::from(u8::from(*b))),
+        _ => None,
+    }
+}
+
+/// Gives every chunk a number for its order: words and gaps are filled in, names of one
+/// declaration follow each other.
+fn number(chunks: &mut [Chunk]) {
+    let mut cap: i64 = 1;
+    for chunk in chunks.iter() {
+        let order = match chunk.low.get("order") {
+            Some(Value::Int(n)) => *n,
+            Some(Value::Bool(b)) => i64::from(*b),
+            _ => continue,
+        };
+        if order > cap - 1 && order > 0 {
+            cap = order.saturating_add(100);
+        }
+    }
+    let last = cap.saturating_add(1_000_000);
+    for chunk in chunks {
+        let Some(order) = chunk.low.get("order").cloned() else {
+            chunk.low.insert("order", cap);
+            continue;
+        };
+        let mut order = match order {
+            Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::Bool(_) => order,
+            Value::Str(word) if word == "last" => Value::Int(last),
+            Value::Str(word) if word == "first" => Value::Int(0),
+            _ => Value::Int(cap),
+        };
+        if let Some(Value::Int(n)) = chunk.low.remove("name_order") {
+            #[expect(clippy::cast_precision_loss, reason = "the number of a name is small")]
+            let part = n as f64 / 10_000.0;
+            let base = match &order {
+                Value::Float(x) => *x,
+                other => integer(other).unwrap_or(0.0),
+            };
+            order = Value::Float(base + part);
+        }
+        order = match order {
+            Value::Int(n) if n < 0 => Value::Int(last.saturating_add(n)),
+            #[expect(clippy::cast_precision_loss, reason = "order numbers are small")]
+            Value::Float(x) if x < 0.0 => Value::Float(last as f64 + x),
+            order => order,
+        };
+        chunk.low.insert("order", order);
+    }
+}
+
+/// The list of 3006 and 3007: by order, then by what is called.
+pub(super) fn sorted(mut chunks: Vec<Chunk>) -> Vec<Chunk> {
+    chunks.sort_by_cached_key(|chunk| (Order(chunk.order()), chunk.sort_text()));
+    chunks
+}
+
+/// An order number that can be compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Order(pub(super) f64);
+
+impl Eq for Order {}
+
+impl PartialOrd for Order {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Order {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}

@@ -28,6 +28,7 @@ use crate::envelope::{Enc, Envelope, EnvelopeError};
 use crate::event::{self, Event};
 use crate::keystore::{KeyState, KeyStore, KeyStoreError};
 use crate::msgpack::{self, Dialect};
+use crate::replay::NonceWindow;
 use crate::{Job, Limits, Map, MinionId, Profile, Value};
 
 mod authentication;
@@ -82,6 +83,10 @@ pub struct MasterConfig {
     pub session_lifetime: Duration,
     /// How far time stamps may be off. Default: what the profile says.
     pub max_skew: Option<Duration>,
+    /// How many requests of one minion are remembered within that time, so that
+    /// each counts once. A minion that sends more has its older ones refused.
+    /// Default: 8192, at most half a MiB for a minion.
+    pub remembered_requests: usize,
     /// Whether returns have to be signed (`require_minion_sign_messages`).
     /// Default: no. A signature that is there and wrong is refused always.
     pub require_signed_returns: bool,
@@ -113,6 +118,7 @@ impl MasterConfig {
             max_minions: 0,
             session_lifetime: Duration::from_secs(86_400),
             max_skew: None,
+            remembered_requests: 8192,
             require_signed_returns: false,
             minions_may_revoke: true,
             auth_events: true,
@@ -312,7 +318,10 @@ impl MasterCore {
             shared: Arc::new(Shared::new(config.identity, config.signing_identity)),
             keys,
             rng,
-            sessions: Sessions::new(config.session_lifetime.as_secs(), max_skew.as_secs()),
+            sessions: Sessions::new(
+                config.session_lifetime.as_secs(),
+                NonceWindow::new(max_skew.as_secs(), config.remembered_requests),
+            ),
             publish_key: Arc::new(PublishKey::new(publish_key)),
             serial: first_serial(unix_time),
             present: BTreeMap::new(),
@@ -405,7 +414,7 @@ impl MasterCore {
         match finished.0 {
             work::Outcome::Answer(body) => RequestStep::Reply(body),
             work::Outcome::Failed => self.refuse(None, Refusal::Load),
-            work::Outcome::Granted(granted) => self.handle_granted(granted),
+            work::Outcome::Granted(granted) => self.handle_granted(*granted),
             work::Outcome::Opened(opened) => self.handle_opened(*opened, unix_time),
         }
     }

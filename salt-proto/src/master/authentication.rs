@@ -135,7 +135,7 @@ impl MasterCore {
     }
 
     /// Whether the keys of a grant are still the current ones.
-    pub(super) fn handle_granted(&mut self, granted: Box<Granted>) -> RequestStep {
+    pub(super) fn handle_granted(&mut self, granted: Granted) -> RequestStep {
         if self.sessions.is_current(&granted.id, &granted.session)
             && Arc::ptr_eq(&self.publish_key, &granted.publish_key)
         {

@@ -9,10 +9,6 @@ use super::Refusal;
 use crate::MinionId;
 use crate::replay::{NonceWindow, Stale};
 
-/// How many requests of one minion are remembered within the window. A minion
-/// that sends more closes only its own window.
-const NONCES: usize = 8192;
-
 /// A token that was verified, so that it need not be again.
 pub(super) type KnownToken = Arc<Secret<Vec<u8>>>;
 
@@ -32,7 +28,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn new(key: SessionKey, owner: &PublicKey, created: u64, max_skew: u64) -> Self {
+    fn new(key: SessionKey, owner: &PublicKey, created: u64, window: &NonceWindow) -> Self {
         Self {
             key,
             owner: owner.clone(),
@@ -41,7 +37,7 @@ impl Session {
             not_before: None,
             gcm: false,
             classic: false,
-            window: NonceWindow::new(max_skew, NONCES),
+            window: window.clone(),
         }
     }
 
@@ -89,15 +85,17 @@ pub(super) struct Sessions {
     by_id: HashMap<MinionId, Session>,
     /// Seconds.
     lifetime: u64,
-    max_skew: u64,
+    /// Every session starts with its own copy, so that a minion that floods the
+    /// master closes only its own window.
+    window: NonceWindow,
 }
 
 impl Sessions {
-    pub(super) fn new(lifetime: u64, max_skew: u64) -> Self {
+    pub(super) fn new(lifetime: u64, window: NonceWindow) -> Self {
         Self {
             by_id: HashMap::new(),
             lifetime,
-            max_skew,
+            window,
         }
     }
 
@@ -141,11 +139,11 @@ impl Sessions {
         if !live {
             self.by_id.remove(id);
         }
-        let skew = self.max_skew;
+        let window = &self.window;
         let session = self
             .by_id
             .entry(id.clone())
-            .or_insert_with(|| Session::new(SessionKey::generate(rng), owner, unix_time, skew));
+            .or_insert_with(|| Session::new(SessionKey::generate(rng), owner, unix_time, window));
         (session, !live)
     }
 
@@ -159,7 +157,7 @@ impl Sessions {
         unix_time: u64,
     ) {
         let start = i64::try_from(unix_time).unwrap_or(i64::MAX);
-        let mut session = Session::new(key, owner, created, self.max_skew);
+        let mut session = Session::new(key, owner, created, &self.window);
         session.not_before = Some(start);
         // Which suites were agreed on is not stored, and the stronger one has to
         // be agreed on anew.

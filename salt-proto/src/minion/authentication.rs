@@ -87,9 +87,9 @@ pub enum SignInError {
     #[error("the master's key is {offered}, expected was {expected}")]
     MasterKeyChanged {
         /// The fingerprint of the key that was shown.
-        offered: Fingerprint,
+        offered: Box<Fingerprint>,
         /// The fingerprint of the key that was expected.
-        expected: Fingerprint,
+        expected: Box<Fingerprint>,
     },
     /// The master's key does not come with a good signature of the signing key.
     #[error("the master's key is not signed by the known signing key")]
@@ -457,8 +457,8 @@ fn check_signing_key(
 
 fn changed(shown: &PublicKey, expected: Fingerprint) -> SignInError {
     SignInError::MasterKeyChanged {
-        offered: shown.fingerprint(expected.hash()),
-        expected,
+        offered: Box::new(shown.fingerprint(expected.hash())),
+        expected: Box::new(expected),
     }
 }
 

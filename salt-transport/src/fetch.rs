@@ -220,7 +220,7 @@ impl FileClient {
     ///
     /// The file cannot be read, or the master did not answer.
     pub fn push(&self, file: &Path, name: &[&str]) -> Result<bool> {
-        let mut file = File::open(file).map_err(reading)?;
+        let file = File::open(file).map_err(reading)?;
         let size = file.metadata().map_err(reading)?.len();
         let mut loc = 0_u64;
         loop {

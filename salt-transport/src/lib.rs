@@ -31,9 +31,9 @@ pub use master::{
 };
 pub use minion::{Minion, MinionBuilder, MinionHandle, MinionSettings, MinionStatus};
 pub use pki::PkiDir;
-pub use publish::{Presence, Presences, Publication, PublishStats, Publisher, serve_publications};
+pub use publish::{Presence, Presences, Publication, PublishStats, Publisher};
 pub use request::RequestChannel;
-pub use serve::{ConnectionId, Request, Requests, ServeLimits, serve_requests};
+pub use serve::{ConnectionId, Request, Requests, ServeLimits, Server};
 pub use stream::{
     AcceptError, Dial, Listen, Memory, MemoryDial, Peer, Principal, Tcp, TcpListen, Unix,
     UnixListen, memory,

@@ -28,7 +28,7 @@ use crate::files::{FileServer, FileServerConfig};
 use crate::jobs::JobCache;
 use crate::pki::{RotationRequest, SessionDir};
 use crate::publish::{Presence, Presences, PublishStats, Publisher};
-use crate::serve::{ConnectionId, Request, Requests, ServeLimits};
+use crate::serve::{ConnectionId, Request, Requests, ServeLimits, Server, Turns};
 use crate::stream::Listen;
 use crate::wire::Wire;
 
@@ -202,10 +202,9 @@ impl MasterBuilder {
                 core.restore_session(&id, key, made, unix_time());
             }
         }
-        let (publisher, presences, publishing) =
-            crate::publish::serve_publications(publish, settings.wire, settings.limits.clone());
-        let (requests, requesting) =
-            crate::serve::serve_requests(request, settings.wire, settings.limits.clone());
+        let server = Server::new(settings.wire, settings.limits.clone());
+        let (publisher, presences, publishing) = server.publications(publish);
+        let (requests, requesting) = server.requests(request);
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let master = Master {
             inner: Arc::new(Inner {
@@ -216,6 +215,7 @@ impl MasterBuilder {
                 publisher,
                 order: tokio::sync::Mutex::new(()),
                 waiting: Waiting::default(),
+                turns: Turns::new(),
                 present: Mutex::default(),
                 refusals: Mutex::default(),
                 stop,
@@ -256,6 +256,7 @@ struct Inner {
     /// Held from the numbering of a publish to its sending, because minions drop a lower number that comes later.
     order: tokio::sync::Mutex<()>,
     waiting: Waiting,
+    turns: Turns,
     /// Who announced itself on which publish connection (`tcp` wire).
     present: Mutex<HashMap<ConnectionId, MinionId>>,
     refusals: Mutex<Refusals>,
@@ -356,6 +357,7 @@ impl Master {
             step = match step {
                 RequestStep::Reply(body) => return request.reply(body),
                 RequestStep::Work(work) => {
+                    let _turn = self.inner.turns.turn(&request).await;
                     let Some(finished) = blocking(move || work.run(&mut rng())).await else {
                         // Dropping the request closes its connection.
                         return;

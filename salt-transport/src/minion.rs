@@ -340,7 +340,8 @@ enum Waiting {
     Nobody(&'static str),
 }
 
-/// What woke the minion up.
+/// What woke the minion up; lives for one step.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Woke {
     Exchanged(Option<Result<(ExchangeId, Result<Bytes>), task::JoinError>>),
     Published(SubscriptionEvent),

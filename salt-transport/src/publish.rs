@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
-use crate::serve::{ConnectionId, Known, ServeLimits, Server, Stop, Ticket, accept, lock, stop};
+use crate::serve::{ConnectionId, Server, Stop, Ticket, accept, lock, stop};
 use crate::stream::{Listen, Peer};
 use crate::wire::{Budget, Conn, Incoming, Role, Wire, encode_publication};
 
@@ -53,29 +53,6 @@ pub enum Presence {
     Announced(ConnectionId, Bytes),
     /// Is gone.
     Left(ConnectionId),
-}
-
-/// Serves a publish channel: where publications are handed in, who comes and
-/// goes, and a future that does the work.
-///
-/// Nothing is accepted until the future runs; it spawns a task for each
-/// connection and takes them all along when it is dropped. It returns some
-/// seconds after the last [`Publisher`] was dropped, when what was published
-/// before is written to everyone who reads, or when the listener ends.
-pub fn serve_publications<L: Listen>(
-    listener: L,
-    wire: Wire,
-    limits: ServeLimits,
-) -> (Publisher, Presences, impl Future<Output = ()> + Send) {
-    let known = Known::default();
-    publications(
-        listener,
-        Server {
-            wire,
-            limits,
-            known,
-        },
-    )
 }
 
 /// Sends to everyone who subscribed. Clones send on the same channel.
@@ -161,58 +138,72 @@ const WAITING: usize = 64;
 /// How many comings and goings may wait to be taken.
 const PRESENCES: usize = 1024;
 
-pub(crate) fn publications<L: Listen>(
-    listener: L,
-    server: Server,
-) -> (Publisher, Presences, impl Future<Output = ()> + Send) {
-    let (queue, publications) = mpsc::channel(WAITING);
-    let (presence, presences) = mpsc::channel(PRESENCES);
-    let counters = Arc::new(Counters::default());
-    let publisher = Publisher {
-        queue,
-        counters: Arc::clone(&counters),
-    };
-    let Server { wire, limits, .. } = &server;
-    let everyone = Arc::new(Everyone {
-        subscribers: Mutex::default(),
-        wire: *wire,
-        max_queued: limits.max_queued.max(1),
-        max_queued_bytes: limits.max_queued_bytes,
-        counters,
-    });
-    let mut config = limits.end(*wire, Role::Publisher);
-    // Subscriptions and announcements are small.
-    config.max_message = config.max_message.min(64 * 1024);
-    // A subscriber is read even while it is slow, or its end would go unnoticed.
-    config.read_until_queued = usize::MAX;
-    let budget = Budget::new(limits.max_unfinished);
-    let (stopper, stop) = stop();
-
-    let driver = async move {
-        let sending = async {
-            everyone.send_all(publications).await;
-            stopper.stop();
-            std::future::pending::<()>().await;
+impl Server {
+    /// Serves a publish channel: where publications are handed in, who comes and
+    /// goes, and a future that does the work.
+    ///
+    /// Nothing is accepted until the future runs; it spawns a task for each
+    /// connection and takes them all along when it is dropped. It returns some
+    /// seconds after the last [`Publisher`] was dropped, when what was published
+    /// before is written to everyone who reads, or when the listener ends.
+    pub fn publications<L: Listen>(
+        &self,
+        listener: L,
+    ) -> (
+        Publisher,
+        Presences,
+        impl Future<Output = ()> + Send + use<L>,
+    ) {
+        let (queue, publications) = mpsc::channel(WAITING);
+        let (presence, presences) = mpsc::channel(PRESENCES);
+        let counters = Arc::new(Counters::default());
+        let publisher = Publisher {
+            queue,
+            counters: Arc::clone(&counters),
         };
-        let stopping = stop.clone();
-        let accepting = accept(listener, server, stop, |stream, peer, ticket| {
-            let subscriber = Arc::new(Mutex::new(Subscriber {
-                conn: Conn::new(stream, config.clone(), Some(Arc::clone(&budget))),
-                topics: Vec::new(),
-                gcm: false,
-                ready: false,
-                owner: None,
-            }));
-            let everyone = Arc::clone(&everyone);
-            let (presence, stop) = (presence.clone(), stopping.clone());
-            serve(everyone, subscriber, peer, ticket, presence, stop)
+        let server = self.clone();
+        let Self { wire, limits, .. } = self;
+        let everyone = Arc::new(Everyone {
+            subscribers: Mutex::default(),
+            wire: *wire,
+            max_queued: limits.max_queued.max(1),
+            max_queued_bytes: limits.max_queued_bytes,
+            counters,
         });
-        tokio::select! {
-            () = accepting => {}
-            () = sending => {}
-        }
-    };
-    (publisher, Presences(presences), driver)
+        let mut config = limits.end(*wire, Role::Publisher);
+        // Subscriptions and announcements are small.
+        config.max_message = config.max_message.min(64 * 1024);
+        // A subscriber is read even while it is slow, or its end would go unnoticed.
+        config.read_until_queued = usize::MAX;
+        let budget = Budget::new(limits.max_unfinished);
+        let (stopper, stop) = stop();
+
+        let driver = async move {
+            let sending = async {
+                everyone.send_all(publications).await;
+                stopper.stop();
+                std::future::pending::<()>().await;
+            };
+            let stopping = stop.clone();
+            let accepting = accept(listener, server, stop, |stream, peer, ticket| {
+                let subscriber = Arc::new(Mutex::new(Subscriber {
+                    conn: Conn::new(stream, config.clone(), Some(Arc::clone(&budget))),
+                    topics: Vec::new(),
+                    gcm: false,
+                    ready: false,
+                    owner: None,
+                }));
+                let everyone = Arc::clone(&everyone);
+                let (presence, stop) = (presence.clone(), stopping.clone());
+                serve(everyone, subscriber, peer, ticket, presence, stop)
+            });
+            tokio::select! {
+                () = accepting => {}
+                () = sending => {}
+            }
+        };
+        (publisher, Presences(presences), driver)
+    }
 }
 
 struct Everyone<S> {

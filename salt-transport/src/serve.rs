@@ -6,6 +6,7 @@
 //! its own kind, and those who proved themselves stay.
 
 mod gate;
+mod turns;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -26,6 +27,7 @@ use crate::wire::{Budget, Conn, EndConfig, Incoming, ReplyTo, Role, Wire, now};
 
 pub use gate::ConnectionId;
 pub(crate) use gate::{Known, Ticket};
+pub(crate) use turns::Turns;
 
 /// How much a server lets strangers and peers use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,12 +118,68 @@ impl Stop {
     }
 }
 
-/// What both server channels of one master share.
-#[derive(Clone, Debug)]
-pub(crate) struct Server {
+/// What the two server channels of one master share: framing, limits, and the
+/// addresses from which somebody proved who he is.
+#[derive(Clone, Debug, Default)]
+pub struct Server {
     pub(crate) wire: Wire,
     pub(crate) limits: ServeLimits,
     pub(crate) known: Known,
+}
+
+impl Server {
+    /// A server of this framing that knows nobody yet.
+    pub fn new(wire: Wire, limits: ServeLimits) -> Self {
+        Self {
+            wire,
+            limits,
+            known: Known::default(),
+        }
+    }
+
+    /// Serves a request channel: who asks, and a future that does the work.
+    ///
+    /// Nothing is accepted until the future runs; it spawns a task for each
+    /// connection and takes them all along when it is dropped. It returns some
+    /// seconds after the [`Requests`] were stopped or dropped, when what was
+    /// asked before is answered, or when the listener ends.
+    ///
+    /// Each connection is answered on itself, whatever identity it announced,
+    /// so a newcomer with an identity that is in use takes nothing away from
+    /// anybody.
+    pub fn requests<L: Listen>(
+        &self,
+        listener: L,
+    ) -> (Requests, impl Future<Output = ()> + Send + use<L>) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let (stopper, stop) = stop();
+        let server = self.clone();
+        let budget = Budget::new(server.limits.max_unfinished);
+        let config = server.limits.end(server.wire, Role::Responder);
+        let max_in_flight = server.limits.max_in_flight.max(1);
+        let driver = async move {
+            let ended = sender.clone();
+            let stopping = stop.clone();
+            let accepting = accept(listener, server, stop, move |stream, peer, ticket| {
+                let connection = Connection {
+                    conn: Conn::new(stream, config.clone(), Some(Arc::clone(&budget))),
+                    in_flight: VecDeque::new(),
+                    max_in_flight,
+                };
+                serve(connection, peer, ticket, sender.clone(), stopping.clone())
+            });
+            let stopping = async move {
+                ended.closed().await;
+                stopper.stop();
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = accepting => {}
+                () = stopping => {}
+            }
+        };
+        (Requests { receiver }, driver)
+    }
 }
 
 /// Accepts until stopped or the listener ends, running `serve` for each connection.
@@ -218,31 +276,6 @@ impl Quiet {
     }
 }
 
-/// Serves a request channel: who asks, and a future that does the work.
-///
-/// Nothing is accepted until the future runs; it spawns a task for each
-/// connection and takes them all along when it is dropped. It returns some
-/// seconds after the [`Requests`] were stopped or dropped, when what was asked
-/// before is answered, or when the listener ends.
-///
-/// Each connection is answered on itself, whatever identity it announced, so a
-/// newcomer with an identity that is in use takes nothing away from anybody.
-pub fn serve_requests<L: Listen>(
-    listener: L,
-    wire: Wire,
-    limits: ServeLimits,
-) -> (Requests, impl Future<Output = ()> + Send) {
-    let known = Known::default();
-    requests(
-        listener,
-        Server {
-            wire,
-            limits,
-            known,
-        },
-    )
-}
-
 /// The requests of all connections, in the order of their arrival.
 #[derive(Debug)]
 pub struct Requests {
@@ -301,39 +334,6 @@ impl Request {
 
 /// How many requests of all connections may wait to be taken.
 const WAITING: usize = 256;
-
-pub(crate) fn requests<L: Listen>(
-    listener: L,
-    server: Server,
-) -> (Requests, impl Future<Output = ()> + Send) {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let (stopper, stop) = stop();
-    let budget = Budget::new(server.limits.max_unfinished);
-    let config = server.limits.end(server.wire, Role::Responder);
-    let max_in_flight = server.limits.max_in_flight.max(1);
-    let driver = async move {
-        let ended = sender.clone();
-        let stopping = stop.clone();
-        let accepting = accept(listener, server, stop, move |stream, peer, ticket| {
-            let connection = Connection {
-                conn: Conn::new(stream, config.clone(), Some(Arc::clone(&budget))),
-                in_flight: VecDeque::new(),
-                max_in_flight,
-            };
-            serve(connection, peer, ticket, sender.clone(), stopping.clone())
-        });
-        let stopping = async move {
-            ended.closed().await;
-            stopper.stop();
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = accepting => {}
-            () = stopping => {}
-        }
-    };
-    (Requests { receiver }, driver)
-}
 
 struct Connection<S> {
     conn: Conn<S>,

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::events::{EventBus, EventBusConfig};
-use crate::serve::{ServeLimits, serve_requests};
+use crate::serve::{ServeLimits, Server};
 use crate::stream::memory;
 
 /// What a minion of the fake master does with a job.
@@ -68,7 +68,8 @@ impl FakeMaster {
         std::fs::write(dir.join(PUBLISH_PULL), "").unwrap();
         let (bus, serving_bus) = EventBus::bind(EventBusConfig::master(&dir)).unwrap();
         let (dial, _publish, request) = memory(1 << 16);
-        let (mut requests, serving) = serve_requests(request, Wire::Zeromq, ServeLimits::default());
+        let (mut requests, serving) =
+            Server::new(Wire::Zeromq, ServeLimits::default()).requests(request);
         let minions = minions
             .iter()
             .map(|(id, minion)| ((*id).to_owned(), *minion));

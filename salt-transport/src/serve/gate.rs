@@ -24,10 +24,9 @@ impl Known {
     /// to the limits, nothing worse.
     const MAX: usize = 65_536;
 
-    fn contains(&self, peer: &Peer) -> bool {
+    fn has(&self, address: Option<IpAddr>) -> bool {
         // Without an address it came through something of the embedding program's own.
-        peer.address
-            .is_none_or(|address| lock(&self.0).contains(&address))
+        address.is_none_or(|address| lock(&self.0).contains(&address))
     }
 
     fn insert(&self, address: IpAddr) {
@@ -57,7 +56,7 @@ impl Admission {
 
     /// A place for the peer, or the name of the limit that refuses it.
     pub(crate) fn admit(&self, peer: &Peer) -> Result<Ticket, &'static str> {
-        let known = self.known.contains(peer);
+        let known = self.known.has(peer.address);
         let id = lock(&self.gate).admit(peer, known, &self.limits)?;
         Ok(Ticket(Arc::new(Place {
             id,
@@ -214,6 +213,11 @@ impl Ticket {
     /// The handshake is done.
     pub(crate) fn ready(&self) {
         lock(&self.0.gate).ready(self.0.id);
+    }
+
+    /// Whether somebody proved who he is from here before.
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.known.has(self.0.address)
     }
 
     /// The peer proved who it is: it is nobody's stranger any more.

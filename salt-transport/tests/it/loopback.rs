@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use salt_proto::GCM_TOPIC;
 use salt_transport::{
-    Dial, Listen, MasterAddr, Presence, Presences, Publisher, RequestChannel, ServeLimits,
-    Subscription, Tcp, Unix, Wire, memory, serve_publications,
+    Dial, Listen, MasterAddr, Presence, Presences, Publisher, RequestChannel, ServeLimits, Server,
+    Subscription, Tcp, Unix, Wire, memory,
 };
 
 use crate::support::{
@@ -69,7 +69,7 @@ async fn publish_suite(
     wire: Wire,
 ) {
     let (publisher, _presences, serving) =
-        serve_publications(listener, wire, ServeLimits::default());
+        Server::new(wire, ServeLimits::default()).publications(listener);
     let _serving = tokio::spawn(serving);
     let mut subscriptions = Vec::new();
     for _ in 0..20 {
@@ -96,7 +96,7 @@ async fn publish_suite(
 async fn topics_are_prefixes_and_each_subscriber_gets_its_own_copy() {
     let (dial, publish, _) = memory(64 * 1024);
     let (publisher, _presences, serving) =
-        serve_publications(publish, Wire::Zeromq, ServeLimits::default());
+        Server::new(Wire::Zeromq, ServeLimits::default()).publications(publish);
     let _serving = tokio::spawn(serving);
     let web1 = Bytes::from_static(b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
     let web2 = Bytes::from_static(b"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb");
@@ -135,7 +135,7 @@ async fn topics_are_prefixes_and_each_subscriber_gets_its_own_copy() {
 async fn each_subscriber_gets_exactly_one_of_two_forms() {
     let (dial, publish, _) = memory(64 * 1024);
     let (publisher, _presences, serving) =
-        serve_publications(publish, Wire::Zeromq, ServeLimits::default());
+        Server::new(Wire::Zeromq, ServeLimits::default()).publications(publish);
     let _serving = tokio::spawn(serving);
     let mut stock = subscribe(dial.clone(), Wire::Zeromq, vec![Bytes::new()]);
     let mut ours = subscribe(
@@ -163,7 +163,7 @@ async fn each_subscriber_gets_exactly_one_of_two_forms() {
 async fn an_announced_subscriber_can_be_the_only_one_served() {
     let (dial, publish, _) = memory(64 * 1024);
     let (publisher, mut presences, serving) =
-        serve_publications(publish, Wire::Tcp, ServeLimits::default());
+        Server::new(Wire::Tcp, ServeLimits::default()).publications(publish);
     let _serving = tokio::spawn(serving);
     let mut silent = subscribe(dial.clone(), Wire::Tcp, vec![]);
     let mut announced = subscribe(dial, Wire::Tcp, vec![]);

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use salt_transport::{
-    MasterAddr, RequestChannel, ServeLimits, Subscription, SubscriptionEvent, Tcp, Wire,
-    serve_publications,
+    MasterAddr, RequestChannel, ServeLimits, Server, Subscription, SubscriptionEvent, Tcp, Wire,
 };
 use zeromq::{
     PubSocket, RepSocket, ReqSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage,
@@ -56,7 +55,7 @@ async fn it_answers_our_requests() {
 async fn its_subscriptions_are_served() {
     let (listener, master) = tcp().await;
     let (publisher, _presences, serving) =
-        serve_publications(listener, Wire::Zeromq, no_heartbeat());
+        Server::new(Wire::Zeromq, no_heartbeat()).publications(listener);
     let _serving = tokio::spawn(serving);
     let mut sub = SubSocket::new();
     sub.connect(&endpoint(&master)).await.unwrap();

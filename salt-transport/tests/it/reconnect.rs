@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use salt_transport::{
-    Channel, Dial, Error, Listen, MasterAddr, MemoryDial, RequestChannel, ServeLimits,
-    Subscription, Wire, memory, serve_publications, serve_requests,
+    Channel, Dial, Error, Listen, MasterAddr, MemoryDial, RequestChannel, ServeLimits, Server,
+    Subscription, Wire, memory,
 };
 use tokio::sync::Mutex;
 
@@ -65,7 +65,7 @@ async fn a_restarted_master_is_subscribed_to_again() {
             let (dial, publish, _request) = memory(1000);
             *current.0.lock().await = Some(dial);
             let (publisher, _presences, serving) =
-                serve_publications(publish, wire, ServeLimits::default());
+                Server::new(wire, ServeLimits::default()).publications(publish);
             let serving = tokio::spawn(serving);
             connected(&mut subscription).await;
             until(|| publisher.stats().subscribed == 1).await;
@@ -83,7 +83,7 @@ async fn a_restarted_master_is_subscribed_to_again() {
 async fn a_late_reply_does_not_answer_the_next_request() {
     for wire in WIRES {
         let (dial, _publish, request) = memory(1000);
-        let (mut requests, serving) = serve_requests(request, wire, ServeLimits::default());
+        let (mut requests, serving) = Server::new(wire, ServeLimits::default()).requests(request);
         let _serving = tokio::spawn(serving);
         let channel = RequestChannel::new(dial, MasterAddr::new("any"), wire);
 
@@ -106,7 +106,8 @@ async fn a_late_reply_does_not_answer_the_next_request() {
 #[tokio::test]
 async fn a_request_given_up_by_its_caller_answers_nobody_else() {
     let (dial, _publish, request) = memory(1000);
-    let (mut requests, serving) = serve_requests(request, Wire::Zeromq, ServeLimits::default());
+    let (mut requests, serving) =
+        Server::new(Wire::Zeromq, ServeLimits::default()).requests(request);
     let _serving = tokio::spawn(serving);
     let channel = RequestChannel::new(dial, MasterAddr::new("any"), Wire::Zeromq);
 
@@ -134,7 +135,7 @@ async fn a_request_given_up_by_its_caller_answers_nobody_else() {
 async fn a_request_nobody_answers_ends_with_its_connection() {
     for wire in WIRES {
         let (dial, _publish, request) = memory(1000);
-        let (mut requests, serving) = serve_requests(request, wire, ServeLimits::default());
+        let (mut requests, serving) = Server::new(wire, ServeLimits::default()).requests(request);
         let _serving = tokio::spawn(serving);
         let channel = RequestChannel::new(dial, MasterAddr::new("any"), wire);
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use salt_transport::{
-    Error, MasterAddr, RequestChannel, ServeLimits, Subscription, SubscriptionEvent, memory,
-    serve_publications, serve_requests,
+    Error, MasterAddr, RequestChannel, ServeLimits, Server, Subscription, SubscriptionEvent, memory,
 };
 
 use crate::support::{WIRES, connected, envelope, message, publication, soon, until};
@@ -14,7 +13,7 @@ use crate::support::{WIRES, connected, envelope, message, publication, soon, unt
 async fn what_was_asked_before_the_stop_is_answered() {
     for wire in WIRES {
         let (dial, _publish, request) = memory(1000);
-        let (mut requests, serving) = serve_requests(request, wire, ServeLimits::default());
+        let (mut requests, serving) = Server::new(wire, ServeLimits::default()).requests(request);
         let serving = tokio::spawn(serving);
         let channel = RequestChannel::new(dial, MasterAddr::new("any"), wire);
         let asking = {
@@ -46,7 +45,7 @@ async fn what_was_published_before_the_end_is_delivered() {
     for wire in WIRES {
         let (dial, publish, _request) = memory(500);
         let (publisher, _presences, serving) =
-            serve_publications(publish, wire, ServeLimits::default());
+            Server::new(wire, ServeLimits::default()).publications(publish);
         let serving = tokio::spawn(serving);
         let any = MasterAddr::new("any");
         let mut subscription = Subscription::new(dial, any, wire, Bytes::new(), vec![Bytes::new()]);
@@ -74,7 +73,7 @@ async fn a_dropped_driver_takes_its_connections_along() {
     for wire in WIRES {
         let (dial, publish, _request) = memory(500);
         let (_publisher, _presences, serving) =
-            serve_publications(publish, wire, ServeLimits::default());
+            Server::new(wire, ServeLimits::default()).publications(publish);
         let serving = tokio::spawn(serving);
         let any = MasterAddr::new("any");
         let mut subscription = Subscription::new(dial, any, wire, Bytes::new(), vec![Bytes::new()]);

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use salt_transport::{
-    Channel, Dial, MasterAddr, ServeLimits, Subscription, Wire, memory, serve_publications,
-};
+use salt_transport::{Channel, Dial, MasterAddr, ServeLimits, Server, Subscription, Wire, memory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{connected, message, publication, soon, until};
@@ -25,7 +23,7 @@ async fn a_subscriber_that_stops_reading_is_cut_and_others_lose_nothing() {
         heartbeat: None,
         ..ServeLimits::default()
     };
-    let (publisher, _presences, serving) = serve_publications(publish, Wire::Zeromq, limits);
+    let (publisher, _presences, serving) = Server::new(Wire::Zeromq, limits).publications(publish);
     let _serving = tokio::spawn(serving);
     let any = MasterAddr::new("any");
     let mut stuck = Dial::dial(&dial, &any, Channel::Publish).await.unwrap();
@@ -54,7 +52,7 @@ async fn a_subscriber_that_stops_reading_is_cut_and_others_lose_nothing() {
 async fn what_waited_for_a_slow_subscriber_arrives_whole_and_in_order() {
     let (dial, publish, _request) = memory(700);
     let (publisher, _presences, serving) =
-        serve_publications(publish, Wire::Zeromq, ServeLimits::default());
+        Server::new(Wire::Zeromq, ServeLimits::default()).publications(publish);
     let _serving = tokio::spawn(serving);
     let any = MasterAddr::new("any");
     let mut slow = Subscription::new(dial, any, Wire::Zeromq, Bytes::new(), vec![Bytes::new()]);
@@ -79,7 +77,7 @@ async fn the_queue_of_a_subscriber_is_bounded_in_bytes() {
         max_queued_bytes: 100_000,
         ..ServeLimits::default()
     };
-    let (publisher, _presences, serving) = serve_publications(publish, Wire::Zeromq, limits);
+    let (publisher, _presences, serving) = Server::new(Wire::Zeromq, limits).publications(publish);
     let _serving = tokio::spawn(serving);
     let any = MasterAddr::new("any");
     let mut stuck = Dial::dial(&dial, &any, Channel::Publish).await.unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use salt_transport::{
-    Listen, MasterAddr, Publication, RequestChannel, Requests, ServeLimits, Subscription,
-    SubscriptionEvent, Tcp, TcpListen, Wire, serve_requests,
+    Listen, MasterAddr, Publication, RequestChannel, Requests, ServeLimits, Server, Subscription,
+    SubscriptionEvent, Tcp, TcpListen, Wire,
 };
 use tokio::task::JoinHandle;
 
@@ -36,7 +36,7 @@ pub(crate) async fn tcp() -> (TcpListen, MasterAddr) {
 
 /// Answers every request with itself.
 pub(crate) fn echo(listener: impl Listen, wire: Wire, limits: ServeLimits) -> Echo {
-    let (requests, serving) = serve_requests(listener, wire, limits);
+    let (requests, serving) = Server::new(wire, limits).requests(listener);
     Echo {
         serving: tokio::spawn(serving),
         answering: tokio::spawn(answer(requests)),

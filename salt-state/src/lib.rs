@@ -7,6 +7,7 @@ mod diagnostic;
 mod error;
 mod fnmatch;
 pub mod functions;
+pub mod grains;
 pub mod jinja;
 pub mod pillar;
 pub mod python;

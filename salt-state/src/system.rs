@@ -27,6 +27,7 @@ pub use accounts::{Group, User};
 pub use command::{Command, CommandError, Exit, Output};
 pub use fake::FakeSystem;
 pub use host::Host;
+pub(crate) use hostname::hosts;
 pub use hostname::{HostNames, host_names, hosts_addresses};
 pub use metadata::{
     FileKind, FilesystemUsage, Identity, Interface, InterfaceAddress, Kernel, Metadata, Timestamp,

@@ -1,6 +1,10 @@
 //! Properties shared with the fuzz targets, and the inputs they once found.
 
+pub(crate) mod envelope;
+pub(crate) mod event;
 pub(crate) mod frame;
+pub(crate) mod msgpack;
+pub(crate) mod target;
 pub(crate) mod zmtp;
 
 /// The kept inputs of one fuzz target.

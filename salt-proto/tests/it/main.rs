@@ -3,14 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod checks;
+mod corpora;
 #[cfg(feature = "session")]
 mod handshake;
 #[cfg(feature = "session")]
 mod jobs;
+mod limits;
+mod loads;
 #[cfg(feature = "session")]
 mod machines;
 #[cfg(feature = "session")]
 mod probes;
+mod properties;
 #[cfg(feature = "session")]
 mod recorded;
 #[cfg(feature = "session")]

@@ -1,0 +1,31 @@
+//! The kept inputs of the fuzz targets, replayed.
+
+use crate::checks::{self, corpus};
+
+#[test]
+fn values() {
+    corpus("msgpack")
+        .iter()
+        .for_each(|input| checks::msgpack::msgpack(input));
+}
+
+#[test]
+fn envelopes() {
+    corpus("envelope")
+        .iter()
+        .for_each(|input| checks::envelope::envelope(input));
+}
+
+#[test]
+fn events() {
+    corpus("event")
+        .iter()
+        .for_each(|input| checks::event::event(input));
+}
+
+#[test]
+fn targets() {
+    corpus("target")
+        .iter()
+        .for_each(|input| checks::target::target(input));
+}

@@ -197,7 +197,7 @@ impl Job {
         };
         let function = function
             .and_then(Functions::from_value)
-            .ok_or(refused("fun"))?;
+            .ok_or_else(|| refused("fun"))?;
         let Some(Value::List(mut args)) = arg else {
             return Err(refused("arg"));
         };
@@ -216,16 +216,15 @@ impl Job {
             jid: jid
                 .as_ref()
                 .and_then(|jid| Jid::try_from(jid).ok())
-                .ok_or(refused("jid"))?,
+                .ok_or_else(|| refused("jid"))?,
             function,
             args,
             kwargs,
-            target: Target::parse(&tgt_type, &tgt.ok_or(refused("tgt"))?, &delimiter).map_err(
-                |source| LoadError::Target {
+            target: Target::parse(&tgt_type, &tgt.ok_or_else(|| refused("tgt"))?, &delimiter)
+                .map_err(|source| LoadError::Target {
                     command: COMMAND,
                     source,
-                },
-            )?,
+                })?,
             ret: ret.unwrap_or_default(),
             user: user.unwrap_or_default(),
             serial: match serial {

@@ -367,7 +367,7 @@ impl Proof {
         };
         let bytes = |value: Option<Value>, field| match value {
             None => Ok(None),
-            Some(value) => field::bytes(value).map(Some).ok_or(refused(field)),
+            Some(value) => field::bytes(value).map(Some).ok_or_else(|| refused(field)),
         };
         Ok(Self {
             id: load.get("id").map(MinionId::try_from).transpose()?,

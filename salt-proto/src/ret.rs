@@ -153,16 +153,20 @@ impl Return {
             id: id
                 .as_ref()
                 .and_then(|id| MinionId::try_from(id).ok())
-                .ok_or(refused("id"))?,
-            jid: match jid.as_ref().and_then(Value::as_str).ok_or(refused("jid"))? {
+                .ok_or_else(|| refused("id"))?,
+            jid: match jid
+                .as_ref()
+                .and_then(Value::as_str)
+                .ok_or_else(|| refused("jid"))?
+            {
                 "req" => None,
                 jid => Some(jid.parse().map_err(|_| refused("jid"))?),
             },
             function: function
                 .and_then(Functions::from_value)
-                .ok_or(refused("fun"))?,
+                .ok_or_else(|| refused("fun"))?,
             args: args.unwrap_or_else(|| Value::List(Vec::new())),
-            value: value.ok_or(refused("return"))?,
+            value: value.ok_or_else(|| refused("return"))?,
             retcode: retcode.unwrap_or(Value::Int(0)),
             success,
             out,

@@ -73,7 +73,8 @@ impl PublishReply {
         };
         let mut ids = |key| {
             let ids: Option<Option<Vec<String>>> = Field::read(map.remove(key));
-            ids.map(Option::unwrap_or_default).ok_or(refused(key))
+            ids.map(Option::unwrap_or_default)
+                .ok_or_else(|| refused(key))
         };
         Ok(Self {
             jid,

@@ -55,11 +55,11 @@ enum Word {
 #[derive(Clone, Debug)]
 pub(crate) enum Tree {
     Term(usize),
-    Not(Box<Tree>),
+    Not(Box<Self>),
     /// Two or more, in order.
-    And(Vec<Tree>),
+    And(Vec<Self>),
     /// Two or more, in order.
-    Or(Vec<Tree>),
+    Or(Vec<Self>),
     /// `( )`.
     Empty,
     /// Something that Python takes for a function call and fails on.

@@ -1,5 +1,10 @@
 //! Every message of the recorded sessions, read and written again.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "how much was checked is part of the result"
+)]
+
 use salt_proto::envelope::{self, Enc, Envelope, EnvelopeError, Load};
 use salt_proto::message::{AesRequest, AuthReply, ClearRequest, Proof, PublishReply};
 use salt_proto::msgpack::{self, Dialect};
@@ -68,10 +73,10 @@ fn again(message: &Envelope<'_>, sent_by_client: bool) -> Vec<u8> {
             envelope::clear_request(&message.clear_load(&limits()).unwrap(), &mut out);
         }
         (Enc::Clear, Load::Map(_)) => {
-            envelope::clear_reply(&message.clear_load(&limits()).unwrap(), &mut out)
+            envelope::clear_reply(&message.clear_load(&limits()).unwrap(), &mut out);
         }
         (Enc::Clear, Load::Bytes(load)) => {
-            envelope::signed_reply(load, message.sig.unwrap(), &mut out)
+            envelope::signed_reply(load, message.sig.unwrap(), &mut out);
         }
         (Enc::Aes, Load::Bytes(sealed)) => match (message.id, message.sig) {
             (Some(_), _) => envelope::aes_request(

@@ -1,5 +1,10 @@
 //! What real Salt was recorded to do. Every entry of every file is checked.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "how much was checked is part of the result"
+)]
+
 use std::path::Path;
 
 use salt_proto::msgpack::{self, Dialect};

@@ -125,8 +125,8 @@ pub fn builder(config: &MinionConfig) -> Result<MinionBuilder, Failure> {
             machine.sign_messages = config.minion_sign_messages;
             machine.filtering = config.zmq_filtering;
             machine.autosign_grains = autosign_grains(config);
-            machine.waits.first = config.acceptance_wait_time;
-            machine.waits.longest = config.acceptance_wait_time_max.max(config.acceptance_wait_time);
+            machine.waits.pending = config.acceptance_wait_time;
+            machine.waits.pending_longest = config.acceptance_wait_time_max.max(config.acceptance_wait_time);
         });
     if let Some(finger) = &config.master_finger {
         let finger: Fingerprint =

@@ -9,7 +9,7 @@ use salt_transport::PillarQuery;
 use crate::config::MasterConfig;
 
 /// Compiles pillars by this configuration.
-pub(super) fn source(config: &MasterConfig) -> impl Fn(&PillarQuery<'_>) -> Map + Send + Sync {
+pub(super) fn source(config: &MasterConfig) -> impl Fn(&PillarQuery<'_>) -> Map + Send + Sync + use<> {
     let roots = config.pillar_roots.clone();
     let nodegroups = config.nodegroups.clone();
     let options = config.pillar_opts.then(|| super::shown_options(&config.opts));

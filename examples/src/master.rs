@@ -204,6 +204,7 @@ fn algorithm_hint() -> &'static str {
 fn release(config: &MasterConfig) -> Result<Release, Failure> {
     let stated = config.opts.get("salt_release").map(|value| match value {
         Value::Int(n) => n.to_string(),
+        Value::Float(x) => x.to_string(),
         value => value.as_str().unwrap_or_default().to_owned(),
     });
     match stated.as_deref().map(|text| text.split('.').next().unwrap_or_default()) {

@@ -142,6 +142,13 @@ impl Fingerprint {
         Self { hash, bytes }
     }
 
+    /// The hash of a key file as Salt writes it: the whole text with a final line feed.
+    pub(crate) fn of_file(cleaned: &str, hash: FingerprintHash) -> Self {
+        let mut bytes = [0; 64];
+        hash.digest([cleaned.as_bytes(), b"\n"], &mut bytes);
+        Self { hash, bytes }
+    }
+
     /// Which hash it was made with.
     pub const fn hash(&self) -> FingerprintHash {
         self.hash
@@ -212,6 +219,46 @@ impl FromStr for Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PublicKey;
+
+    // The key of a Salt 3008.3 master, what its `salt-key -F master` printed for the file
+    // `oracle-master.pub`, and what its minions compare with `master_finger`.
+    #[test]
+    fn both_fingerprints_that_salt_prints_of_a_key_are_its_own() {
+        let key = PublicKey::from_pem(
+            "-----BEGIN PUBLIC KEY-----\n\
+             MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEApCsQtCnYKU5gLme9Zjh4\n\
+             m6XmmVNyu1OF9h7nAVX8uCrV7EMROIZvYyidLVsKgWiVIdHWkZjTnAqiMwzeRgqW\n\
+             uErKCVu6aERwqI5P4kZw76VT1tfrTgbQbAmnPxEfL9CO0CivxMTJ4t2TiPECslTj\n\
+             lEAZtsD8VmORo6iCW3rMFw/tiTX64U4/SJXD13dmzEyuQgrseHa5DxI8kfWlCIV4\n\
+             YUTEB8y2KtGv00r3V+nTa1z+QGq2ALNBztGanW8LOYWbGnp3AkZeLIW6+u+bIGiC\n\
+             2IQ1wamAQkJUX6B1yi072fulHrYHZJS6FjYiWChNCRk5yMPIcG3YcB7MWyQUNO24\n\
+             OwIDAQAB\n\
+             -----END PUBLIC KEY-----",
+        )
+        .unwrap();
+
+        for (printed, own) in [
+            (
+                "ed:84:4f:b1:39:9c:70:a5:be:0c:c6:16:ec:40:ce:c2:61:20:45:b2:31:30:a2:4b:1d:bb:48:79:f5:94:ef:55",
+                true,
+            ),
+            (
+                "a3:f1:72:8a:38:0f:2d:3f:0e:e1:6e:3c:b3:76:32:d7:24:30:20:99:11:58:31:c8:f8:44:dd:0d:13:1b:4f:35",
+                true,
+            ),
+            (
+                "a3:f1:72:8a:38:0f:2d:3f:0e:e1:6e:3c:b3:76:32:d7:24:30:20:99:11:58:31:c8:f8:44:dd:0d:13:1b:4f:36",
+                false,
+            ),
+        ] {
+            assert_eq!(
+                key.has_fingerprint(&printed.parse().unwrap()),
+                own,
+                "{printed}"
+            );
+        }
+    }
 
     #[test]
     fn the_printed_form_is_read_back() {

@@ -132,6 +132,18 @@ impl PublicKey {
         Fingerprint::of_pem(&self.0.pem, hash)
     }
 
+    /// Whether a fingerprint an operator wrote down is this key's.
+    ///
+    /// Salt's minions compare [`fingerprint`](Self::fingerprint). What `salt-key -F master` of
+    /// Salt 3008 prints for the master's own files is another one, the hash of the file as it
+    /// is; that one counts too, since it is what an operator has at hand.
+    pub fn has_fingerprint(&self, fingerprint: &Fingerprint) -> bool {
+        let hash = fingerprint.hash();
+        let of_key = *fingerprint == self.fingerprint(hash);
+        let of_file = *fingerprint == Fingerprint::of_file(&self.0.pem, hash);
+        of_key || of_file
+    }
+
     /// Big-endian, as long as a signature.
     pub(crate) fn modulus(&self) -> &[u8] {
         &self.0.numbers.modulus

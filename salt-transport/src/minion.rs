@@ -194,7 +194,7 @@ impl MinionBuilder {
     pub fn build(mut self, dial: impl Dial, master: MasterAddr) -> Result<Minion> {
         match (&self.config.master, self.fingerprint) {
             (MasterTrust::Pinned(key), Some(wanted))
-                if key.fingerprint(wanted.hash()) != wanted =>
+                if !key.has_fingerprint(&wanted) =>
             {
                 let stored = key.fingerprint(wanted.hash());
                 return Err(Error::Configuration(Box::new(OtherMaster {

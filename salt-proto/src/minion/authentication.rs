@@ -358,7 +358,7 @@ impl SignIn {
                     return Err(SignInError::Signature);
                 }
                 if let MasterTrust::Fingerprint(expected) = &self.trust
-                    && shown.fingerprint(expected.hash()) != *expected
+                    && !shown.has_fingerprint(expected)
                 {
                     return Err(changed(&shown, *expected));
                 }

@@ -23,6 +23,76 @@ impl std::fmt::Display for JsonError {
 
 impl std::error::Error for JsonError {}
 
+/// Writes a value as Python's `json.dumps` does, letters beyond ASCII kept.
+pub fn dump(value: &Value) -> String {
+    let mut out = String::new();
+    write(&mut out, value);
+    out
+}
+
+fn write(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Float(x) if x.is_nan() => out.push_str("NaN"),
+        Value::Float(x) if x.is_infinite() => {
+            out.push_str(if *x > 0.0 { "Infinity" } else { "-Infinity" });
+        }
+        Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
+            out.push_str(&crate::python::repr(value));
+        }
+        Value::List(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                write(out, item);
+            }
+            out.push(']');
+        }
+        Value::Map(map) => {
+            out.push('{');
+            for (i, (key, value)) in map.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                match key {
+                    Value::Str(text) => write_text(out, text),
+                    scalar => {
+                        let mut text = String::new();
+                        write(&mut text, scalar);
+                        write_text(out, text.trim_matches('"'));
+                    }
+                }
+                out.push_str(": ");
+                write(out, value);
+            }
+            out.push('}');
+        }
+        other => write_text(out, &crate::python::str(other)),
+    }
+}
+
+fn write_text(out: &mut String, text: &str) {
+    out.push('"');
+    for ch in text.chars() {
+        match ch {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\0'..='\x1f' => out.push_str(&format!("\\u{:04x}", u32::from(ch))),
+            _ => out.push(ch),
+        }
+    }
+    out.push('"');
+}
+
 const MAX_DEPTH: usize = 200;
 
 /// Reads one JSON value; `document` goes into every [`Span`].

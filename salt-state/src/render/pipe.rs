@@ -35,7 +35,7 @@ pub enum Renderer {
 }
 
 impl Renderer {
-    fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "jinja" => Self::Jinja,
             "yaml" => Self::Yaml,

@@ -57,7 +57,13 @@ pub(super) fn render(
     });
     let saltenv = template.environment.to_owned();
     environment.set_loader(move |request| load(world, &saltenv, &cache, request));
-    environment.render_str(&text, vars)
+    let keep = environment.options().keep_trailing_newline;
+    let mut rendered = environment.render_str(&text, vars)?;
+    // The engine takes the last line break of a template; Salt puts it back.
+    if text.ends_with('\n') && !keep {
+        rendered.text.push('\n');
+    }
+    Ok(rendered)
 }
 
 /// Whether nothing in the text means anything to the engine.

@@ -1,4 +1,88 @@
 //! Salt over any byte stream: tokio drivers for masters, minions and clients.
+//!
+//! What is said on the wire is decided in [`salt_proto`], by state machines that
+//! know no sockets. Here are the sockets: streams to dial and to listen on, the
+//! two framings Salt runs over them, and [`Minion`], [`Master`] and
+//! [`Client`](client::Client), which drive the machines and do what Salt's own
+//! programs do with files, keys and events.
+//!
+//! A minion and a master in one process, without a socket:
+//!
+//! ```
+//! use rand::SeedableRng as _;
+//! use salt_crypto::Identity;
+//! use salt_proto::{Job, MemoryKeyStore, Target};
+//! use salt_transport::{Master, MasterAddr, Minion, memory};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mut rng = rand::rngs::StdRng::from_seed([7; 32]);
+//! let master_key = Identity::generate(2048, &mut rng)?;
+//! let minion_key = Identity::generate(2048, &mut rng)?;
+//!
+//! // Streams in memory; `Tcp::bind` and `Tcp` are the same over the network.
+//! let (dial, publish, request) = memory(64 * 1024);
+//!
+//! let known_master = master_key.public_key().clone();
+//! let keys = MemoryKeyStore::new().danger_accept_everyone();
+//! let (master, serving) = Master::builder(master_key, keys).serve(publish, request)?;
+//! tokio::spawn(serving);
+//!
+//! let minion = Minion::builder("web-01".parse()?, minion_key)
+//!     .master_key(known_master)
+//!     .handler(|job: Job| async move {
+//!         match job.function.as_str() {
+//!             "test.ping" => job.ok(true),
+//!             _ => job.unknown_function(),
+//!         }
+//!     })
+//!     .connect(dial, MasterAddr::new("in this process"))
+//!     .await?;
+//! let minion_handle = minion.handle();
+//! tokio::spawn(minion.run());
+//! minion_handle.until_receiving().await;
+//! # while master.publish_stats().subscribed == 0 { tokio::task::yield_now().await; }
+//!
+//! let mut job = master.publish(Target::glob("web-*"), "test.ping", vec![]).await?;
+//! let ret = job.next().await.expect("the minion answers");
+//! assert_eq!((ret.id.as_str(), ret.value), ("web-01", true.into()));
+//! # Ok(()) }
+//! ```
+//!
+//! # Which part for what
+//!
+//! | to | use |
+//! |---|---|
+//! | embed a minion | [`Minion`], with a [`Handler`]; [`blocking`] for functions that wait |
+//! | embed a master | [`Master`], with a key store: [`PkiDir`] for Salt's directories |
+//! | publish to a running master, as `salt` does | [`client`] |
+//! | reach a master through something of your own | [`Dial`], and [`Listen`] for its other end |
+//! | fetch files as a minion, serve them as a master | [`FileClient`], [`files`] |
+//! | hear and fire local events | [`events`] |
+//! | only move bytes of Salt's channels | [`Server`], [`RequestChannel`], [`Subscription`] |
+//!
+//! # How it behaves
+//!
+//! - Nothing runs unless asked: constructors that need a driver return it as a
+//!   future. What it spawns, such as a task for each connection, ends with it.
+//! - Nothing listens unless asked: a master can live on streams it was handed.
+//! - Every request comes to exactly one end: its reply, or an error. A late
+//!   reply never answers another request.
+//! - What a peer can make us hold is bounded, before and after it signed in
+//!   ([`ServeLimits`]); who does not keep up is dropped, and nobody waits for it.
+//! - Waits can be dropped and begun again without losing anything: they are
+//!   safe inside `select!`.
+//! - All of it works on a current-thread runtime. RSA and disks go to tokio's
+//!   blocking threads.
+//!
+//! ZeroMQ is spoken by a state machine of our own ([`salt_proto::zmtp`]), since
+//! it has to run over any stream; the `zeromq` crate and libzmq are what it is
+//! tested against.
+//!
+//! # Features
+//!
+//! - `openssl`: RSA by the system's OpenSSL, which is constant-time and several
+//!   times faster. For a master with many minions, or one that strangers reach.
 
 mod address;
 pub mod client;

@@ -193,9 +193,7 @@ impl MinionBuilder {
     /// so contradicts itself, or the configuration contradicts the profile.
     pub fn build(mut self, dial: impl Dial, master: MasterAddr) -> Result<Minion> {
         match (&self.config.master, self.fingerprint) {
-            (MasterTrust::Pinned(key), Some(wanted))
-                if !key.has_fingerprint(&wanted) =>
-            {
+            (MasterTrust::Pinned(key), Some(wanted)) if !key.has_fingerprint(&wanted) => {
                 let stored = key.fingerprint(wanted.hash());
                 return Err(Error::Configuration(Box::new(OtherMaster {
                     stored,
@@ -229,6 +227,8 @@ impl MinionBuilder {
             subscription: None,
             was_connected: false,
             sign_in_wanted: false,
+            start_untold: false,
+            start_told: false,
             handler: self.handler,
             exchanges: JoinSet::new(),
             waiting: HashMap::new(),
@@ -312,6 +312,8 @@ pub struct Minion {
     was_connected: bool,
     /// The subscription came back, so the master may be another process.
     sign_in_wanted: bool,
+    start_untold: bool,
+    start_told: bool,
     handler: Arc<dyn ErasedHandler>,
     exchanges: JoinSet<(ExchangeId, Result<Bytes>)>,
     waiting: HashMap<RequestId, Waiting>,
@@ -578,12 +580,29 @@ impl Minion {
         if first && self.settings.pillar {
             self.fetch_pillar(Vec::new());
         }
-        if first && self.settings.start_event && self.settings.legacy_start_event {
+        if first || back {
+            self.start_untold = true;
+        }
+        self.tell_start();
+    }
+
+    /// Says that the minion has started, or is back, once it can be published
+    /// to: whoever hears it may do so at once.
+    fn tell_start(&mut self) {
+        let receiving = self.subscription.as_ref();
+        let receiving = receiving.is_none_or(Subscription::is_connected);
+        if !self.start_untold || !receiving || !self.link.is_ready() {
+            return;
+        }
+        self.start_untold = false;
+        let back = std::mem::replace(&mut self.start_told, true);
+        if !self.settings.start_event {
+            return;
+        }
+        if self.settings.legacy_start_event && !back {
             self.fire_start("minion_start".to_owned());
         }
-        if (first || back) && self.settings.start_event {
-            self.fire_start(format!("salt/minion/{}/start", self.link.id()));
-        }
+        self.fire_start(format!("salt/minion/{}/start", self.link.id()));
     }
 
     fn handle_subscription(&mut self, event: SubscriptionEvent, now: Instant) {
@@ -597,6 +616,7 @@ impl Minion {
                     self.link.sign_in_again();
                 } else {
                     self.announce();
+                    self.tell_start();
                 }
                 self.was_connected = true;
                 self.handle.shared.set_subscribed(true);

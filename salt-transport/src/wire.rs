@@ -24,6 +24,7 @@ use crate::stream::BoxStream;
 
 /// Which framing runs on a stream: Salt's `transport` option.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Wire {
     /// ZMTP 3.1, Salt's default.
     #[default]

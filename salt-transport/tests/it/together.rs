@@ -10,15 +10,17 @@ use rand::rngs::StdRng;
 use salt_crypto::{FingerprintHash, Identity};
 use salt_proto::minion::Waits;
 use salt_proto::{
-    Job, KeyState, Map, MemoryKeyStore, MinionConfig, MinionId, Profile, Return, Target, Value,
+    Event, Job, KeyState, Map, MemoryKeyStore, MinionConfig, MinionId, Profile, Return, Target,
+    Value,
 };
+use salt_transport::events::{EventBus, EventBusConfig};
 use salt_transport::jobs::JobCache;
 use salt_transport::{
     Channel, Dial, Error, Handler, Master, MasterAddr, MasterBuilder, MasterSettings, MemoryDial,
     Minion, MinionBuilder, MinionHandle, MinionSettings, MinionStatus, PkiDir, Tcp, Wire, blocking,
     memory,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::support::{WIRES, soon, tcp, until};
@@ -204,6 +206,51 @@ async fn a_return_in_hand_survives_the_restart_of_the_master() {
             .cloned();
         assert_eq!(returned, Some("after the restart".into()));
     }
+}
+
+#[tokio::test]
+async fn a_minion_tells_that_it_started_and_that_it_is_back() {
+    let dir = Scratch::new();
+    let (bus, carrying) = EventBus::bind(EventBusConfig::master(&dir.0)).unwrap();
+    let _carrying = tokio::spawn(carrying);
+    let mut events = bus.listen(100);
+    let master = || {
+        Master::builder(identity(0), accepting()).settings(MasterSettings {
+            events: Some(bus.clone()),
+            ..MasterSettings::default()
+        })
+    };
+    let mut site = Site::of(Wire::Zeromq, master());
+    let settings = MinionSettings {
+        legacy_start_event: true,
+        ..MinionSettings::default()
+    };
+    site.minion_of(builder("web-1").settings(settings)).await;
+    let started = soon(starts(&mut events, 2)).await;
+
+    site.restart(master());
+    let back = soon(starts(&mut events, 1)).await;
+
+    assert_eq!(started, ["minion_start", "salt/minion/web-1/start"]);
+    assert_eq!(back, ["salt/minion/web-1/start"]);
+}
+
+async fn starts(events: &mut mpsc::Receiver<Event>, n: usize) -> Vec<String> {
+    let mut tags = Vec::new();
+    while tags.len() < n {
+        let event = events.recv().await.unwrap();
+        if event.tag.ends_with("start") {
+            assert!(
+                event
+                    .data
+                    .str("data")
+                    .unwrap()
+                    .starts_with("Minion web-1 started at ")
+            );
+            tags.push(event.tag);
+        }
+    }
+    tags
 }
 
 #[tokio::test]

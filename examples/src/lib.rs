@@ -8,6 +8,7 @@ pub mod logging;
 pub mod master;
 pub mod minion;
 pub mod options;
+pub mod output;
 mod signals;
 
 pub use failure::Failure;

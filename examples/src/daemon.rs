@@ -26,12 +26,22 @@ pub const OPTIONS: &[Opt] = &[
     Opt::flag(&["--disable-keepalive"], "Accepted for compatibility: there is no parent process."),
 ];
 
-/// Runs a daemon: reads its command line, prints what went wrong, and says so by its exit status.
+/// Runs a program: reads its command line, prints what went wrong, and says so by its exit status.
 pub fn main(
     name: &str,
     about: &str,
     options: &[Opt],
     run: impl FnOnce(&Parsed) -> Result<(), Failure>,
+) -> ExitCode {
+    main_with_code(name, about, options, |parsed| run(parsed).map(|()| 0))
+}
+
+/// The same for programs that choose their exit status.
+pub fn main_with_code(
+    name: &str,
+    about: &str,
+    options: &[Opt],
+    run: impl FnOnce(&Parsed) -> Result<u8, Failure>,
 ) -> ExitCode {
     let parsed = match options::parse(options, std::env::args().skip(1)) {
         Ok(parsed) => parsed,
@@ -49,7 +59,7 @@ pub fn main(
         return ExitCode::SUCCESS;
     }
     match run(&parsed) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("{name}: {failure}");
             ExitCode::from(failure.code)

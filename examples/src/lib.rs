@@ -9,6 +9,8 @@ pub mod master;
 pub mod minion;
 pub mod options;
 pub mod output;
+pub mod salt_call;
+pub mod salt_key;
 mod signals;
 
 pub use failure::Failure;

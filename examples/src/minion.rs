@@ -34,7 +34,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
     }
     let config = Arc::new(config);
     let host = Host::new();
-    let grains = gather(&host, &config.opts, &config.config_dir);
+    let grains = salt_state::grains::gather(&host, &config.opts, &config.config_dir);
     let builder = builder(&config)?.grains(grains);
     let handle = builder.handle();
     let address = address(&config)?;
@@ -197,7 +197,7 @@ fn autosign_grains(config: &MinionConfig) -> Map {
     let Some(Value::List(names)) = config.opts.get("autosign_grains") else {
         return Map::new();
     };
-    let grains = gather(&Host::new(), &config.opts, &config.config_dir);
+    let grains = salt_state::grains::gather(&Host::new(), &config.opts, &config.config_dir);
     names
         .iter()
         .filter_map(Value::as_str)
@@ -291,7 +291,7 @@ impl Worker {
         match tag {
             "pillar_refresh" => self.handle.blocking_refresh_pillar().is_ok(),
             "grains_refresh" => {
-                let grains = gather(&self.host, &self.config.opts, &self.config.config_dir);
+                let grains = salt_state::grains::gather(&self.host, &self.config.opts, &self.config.config_dir);
                 self.handle.set_grains(grains);
                 self.handle.blocking_refresh_pillar().is_ok()
             }
@@ -327,8 +327,4 @@ impl Worker {
             }
         }
     }
-}
-
-fn gather(_: &Host, opts: &Map, _: &Path) -> Map {
-    opts.get("grains").and_then(Value::as_map).cloned().unwrap_or_default()
 }

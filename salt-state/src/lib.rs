@@ -22,7 +22,7 @@ pub use context::{AskMaster, Context, FireLocal, MinionData, RunningJobs, Signal
 pub use diagnostic::{Diagnostic, Place, Stage};
 pub use error::Error;
 pub use fnmatch::fnmatch;
-pub use registry::{CallError, Function, JobOutcome, JobsOutcome, Registry};
+pub use registry::{CallError, Function, JobOutcome, JobsOutcome, Registry, says_failure};
 pub use sources::{MemorySources, Roots, Sources};
 pub use system::{
     Action, Command, CommandError, Exit, FakeSystem, FileKind, FilesystemUsage, Group, Host,

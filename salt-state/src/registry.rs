@@ -246,6 +246,11 @@ impl Registry {
         );
     }
 
+    /// The outputter that a function's result is shown with, if it has one of its own.
+    pub fn outputter_of(&self, name: &str) -> Option<&'static str> {
+        self.functions.get(name)?.outputter
+    }
+
     /// Names the outputter that shows a function's result unless the user names one.
     pub(crate) fn outputter(&mut self, name: &str, outputter: &'static str) {
         if let Some(entry) = self.functions.get_mut(name) {
@@ -394,7 +399,7 @@ impl Registry {
 }
 
 /// A mapping with a false `result` or `success` is a failure (Salt 3008.3).
-fn says_failure(value: &Value) -> bool {
+pub fn says_failure(value: &Value) -> bool {
     ["result", "success"].into_iter().any(|key| {
         value
             .get(key)

@@ -170,15 +170,69 @@ impl End {
             }
             Role::Responder => Some(Incoming::Request(ReplyTo::Head(frame.head), frame.body)),
             Role::Publisher => Some(Incoming::Announce(frame.body)),
-            Role::Subscriber => Some(match frame.payload() {
-                Some(payload) => Incoming::Publication(None, payload),
-                None => Incoming::Closed(Error::Protocol("a publication that is not packed")),
-            }),
+            // Masters of 3006 nest the envelope, later ones pack it once more;
+            // minions of all three read both.
+            Role::Subscriber => {
+                let body = frame.payload().unwrap_or(frame.body);
+                Some(Incoming::Publication(None, body))
+            }
         }
     }
 
     fn transmit(&mut self, bytes: Bytes) {
         self.out_len += bytes.len();
         self.out.push_back(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::wire::Wire;
+
+    use super::*;
+
+    fn received(role: Role, bytes: &[u8]) -> Option<Incoming> {
+        let now = Instant::now();
+        let mut end = End::new(EndConfig::new(Wire::Tcp, role), now);
+        assert!(matches!(end.poll_event(), Some(Incoming::Ready)));
+        assert_eq!(end.handle_input(bytes, now), bytes.len());
+        end.poll_event()
+    }
+
+    #[test]
+    fn a_publication_is_read_packed_and_nested() {
+        let envelope = b"\x81\xa3enc\xa3aes";
+        for bytes in [
+            frame::encode_publication(envelope),
+            frame::encode_event(Framing::Bare, envelope),
+            frame::encode(frame::EMPTY_HEAD, envelope),
+        ] {
+            let publication = received(Role::Subscriber, &bytes);
+            assert!(
+                matches!(&publication, Some(Incoming::Publication(None, body)) if body == &envelope[..]),
+                "{publication:?}"
+            );
+        }
+    }
+
+    // C-02
+    #[test]
+    fn a_reply_to_another_request_is_no_reply() {
+        let now = Instant::now();
+        let mut end = End::new(EndConfig::new(Wire::Tcp, Role::Requester), now);
+        assert!(matches!(end.poll_event(), Some(Incoming::Ready)));
+        for _ in 0..2 {
+            end.request(&Bytes::from_static(b"\xc0"));
+        }
+        let reply = |mid: &str| frame::encode(&frame::head_of(mid), b"\x01");
+
+        for other in ["1", "3", "", "x"] {
+            let bytes = reply(other);
+            assert_eq!(end.handle_input(&bytes, now), bytes.len());
+            assert!(end.poll_event().is_none(), "{other}");
+        }
+        let bytes = reply("2");
+        assert_eq!(end.handle_input(&bytes, now), bytes.len());
+        assert!(matches!(end.poll_event(), Some(Incoming::Reply(_))));
     }
 }

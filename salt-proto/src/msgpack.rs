@@ -1,4 +1,4 @@
-//! [`Value`] to bytes and back, with Salt's habits.
+//! [`Value`](crate::Value) to bytes and back, with Salt's habits.
 //!
 //! Salt mixes two dialects of MessagePack. Network messages use the one from
 //! before 2013, in which text and bytes are the same ([`Dialect::Raw`]); the event
@@ -8,7 +8,7 @@
 //!
 //! # Why a codec of our own
 //!
-//! `rmp-serde` works with [`Value`], which implements serde's traits, and suits
+//! `rmp-serde` works with [`Value`](crate::Value), which implements serde's traits, and suits
 //! typed data. It cannot be the codec of the wire: a budget for the number of
 //! values does not exist there (ten million `nil` in a valid ten megabyte message
 //! become hundreds of megabytes), the two dialects and the fallback of
@@ -16,7 +16,7 @@
 //! headers are to be read without building the tree, and driving each value
 //! through the visitor costs half of the throughput.
 //!
-//! Every function is bounded by [`Limits`] before it allocates.
+//! Every function is bounded by [`Limits`](crate::Limits) before it allocates.
 
 mod decode;
 mod encode;

@@ -410,7 +410,7 @@ impl Master {
                 }
                 MasterEvent::PublishKeyRotated => tracing::info!("publish key rotated"),
                 MasterEvent::KeyRevoked { id, .. } => {
-                    tracing::info!(minion = %id, "key revoked by its minion")
+                    tracing::info!(minion = %id, "key revoked by its minion");
                 }
                 MasterEvent::Refused { id, reason } => self.note_refusal(id.as_ref(), reason),
                 MasterEvent::KeyStoreFailed(error) => tracing::error!(%error, "key store"),

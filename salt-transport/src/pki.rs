@@ -2,7 +2,7 @@
 //!
 //! A master keeps `master.pem`, `master.pub` and one directory for each state a minion's key can be in; a minion keeps
 //! `minion.pem`, `minion.pub` and its master's key. `salt-key` of every release works on the same files, so nothing
-//! here is remembered beyond a file's time stamp. A minion's name becomes a path only as a [`MinionId`] (K-02).
+//! here is remembered beyond a file's time stamp. A minion's name becomes a path only as a [`MinionId`](salt_proto::MinionId) (K-02).
 
 mod autosign;
 mod cache;
@@ -198,7 +198,7 @@ fn write_whole(path: &Path, content: &[u8], mode: u32, durable: bool) -> io::Res
         {
             Ok(file) => break (hidden, file),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 64 => {
-                attempt += 1
+                attempt += 1;
             }
             Err(error) => return Err(named(path, &error)),
         }

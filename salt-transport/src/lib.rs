@@ -3,7 +3,7 @@
 //! What is said on the wire is decided in [`salt_proto`], by state machines that
 //! know no sockets. Here are the sockets: streams to dial and to listen on, the
 //! two framings Salt runs over them, and [`Minion`], [`Master`] and
-//! [`Client`](client::Client), which drive the machines and do what Salt's own
+//! [`Client`], which drive the machines and do what Salt's own
 //! programs do with files, keys and events.
 //!
 //! A minion and a master in one process, without a socket:

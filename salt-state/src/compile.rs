@@ -81,8 +81,8 @@ pub struct Inputs<'a> {
     pub exclude: Vec<Value>,
     /// What is known about state modules.
     pub modules: &'a dyn StateModules,
-    /// Whether [`Compiled::rendered`] is filled.
-    pub keep_rendered: bool,
+    /// Whether [`Compiled::rendered`] and [`Compiled::high`] are filled, which costs copies.
+    pub keep_stages: bool,
 }
 
 impl<'a> Inputs<'a> {
@@ -93,7 +93,7 @@ impl<'a> Inputs<'a> {
             what: What::default(),
             exclude: Vec::new(),
             modules: &SaltModules,
-            keep_rendered: false,
+            keep_stages: false,
         }
     }
 }
@@ -105,9 +105,10 @@ pub struct Compiled {
     pub matches: Option<Matches>,
     /// The merged top data, for a highstate.
     pub top: Option<Value>,
-    /// What each SLS rendered to, by `environment:name`, if asked for.
+    /// What each SLS rendered to, by `environment:name`; see [`Inputs::keep_stages`].
     pub rendered: IndexMap<String, Value>,
-    /// The high data, after `extend`, requisites and `exclude`.
+    /// The high data, after `extend`, requisites and `exclude`; see
+    /// [`Inputs::keep_stages`].
     pub high: Option<Value>,
     /// The chunks in order.
     pub low: Option<Vec<Chunk>>,
@@ -161,7 +162,9 @@ fn finish(inputs: &Inputs<'_>, high: &high::High, done: &mut Compiled) {
     }
     requisite::turn_around(inputs, high, &mut done.errors);
     exclude::apply(high);
-    done.high = Some(high.to_value());
+    if inputs.keep_stages {
+        done.high = Some(high.to_value());
+    }
     if !done.errors.is_empty() {
         return;
     }

@@ -21,6 +21,7 @@
 mod construct;
 mod dump;
 mod error;
+mod map;
 mod node;
 mod raw;
 mod resolve;
@@ -31,7 +32,8 @@ use salt_proto::Value;
 
 pub use dump::{DumpOptions, dump};
 pub use error::{Error, Kind, Mark};
-pub use node::{Data, Entry, Node, NodeMap, Span, Text};
+pub use map::{Lookup, NodeMap, Text};
+pub use node::{Data, Entry, Node, Span};
 pub use yamlex::{aggregate, parse_yamlex};
 
 /// How much one document may ask for.

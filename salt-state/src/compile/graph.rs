@@ -1,5 +1,6 @@
 //! The order in which chunks run, from what they require (Salt 3008).
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
@@ -60,9 +61,11 @@ struct Graph<'c> {
     chunks: &'c [Chunk],
     nodes: Vec<Vertex>,
     by_tag: HashMap<String, NodeId>,
-    by_state: HashMap<(String, String), Vec<NodeId>>,
-    by_id: HashMap<String, Vec<NodeId>>,
-    by_sls: HashMap<String, Vec<NodeId>>,
+    by_state: HashMap<(Cow<'c, str>, Cow<'c, str>), Vec<NodeId>>,
+    by_id: HashMap<Cow<'c, str>, Vec<NodeId>>,
+    by_sls: HashMap<Cow<'c, str>, Vec<NodeId>>,
+    /// The effective order of each chunk.
+    orders: Vec<f64>,
     tests: HashMap<NodeId, NodeId>,
 }
 
@@ -92,10 +95,24 @@ pub(super) fn ordered(
         testing.extend(graph.nodes.get(*requiring).map(|node| node.chunk));
         tested.extend(graph.nodes.get(*required).map(|node| node.chunk));
     }
+    drop(graph);
+    let mut chunks: Vec<Option<Chunk>> = chunks.into_iter().map(Some).collect();
+    let mut left: HashMap<usize, usize> = HashMap::new();
+    for index in &order {
+        if tested.contains(index) {
+            *left.entry(*index).or_default() += 1;
+        }
+    }
     order
         .into_iter()
         .filter_map(|index| {
-            let mut chunk = chunks.get(index)?.clone();
+            let slot = chunks.get_mut(index)?;
+            let again = left.get_mut(&index).is_some_and(|left| {
+                *left -= 1;
+                *left > 0
+            });
+            // Only what a dry run makes appear twice has to be copied.
+            let mut chunk = if again { slot.clone()? } else { slot.take()? };
             if tested.contains(&index) {
                 chunk.low.insert("__prereq__", true);
             }
@@ -116,6 +133,7 @@ impl<'c> Graph<'c> {
             by_state: HashMap::with_capacity(chunks.len()),
             by_id: HashMap::with_capacity(chunks.len()),
             by_sls: HashMap::new(),
+            orders: chunks.iter().map(Chunk::order).collect(),
             tests: HashMap::new(),
         };
         for (index, chunk) in chunks.iter().enumerate() {
@@ -139,11 +157,11 @@ impl<'c> Graph<'c> {
         graph
     }
 
-    fn index(&mut self, node: NodeId, chunk: &Chunk) {
+    fn index(&mut self, node: NodeId, chunk: &'c Chunk) {
         let (state, id, name) = (
-            chunk.text("state"),
-            chunk.text("__id__"),
-            chunk.text("name"),
+            chunk.part("state"),
+            chunk.part("__id__"),
+            chunk.part("name"),
         );
         for text in [Some(&id), (name != id).then_some(&name)]
             .into_iter()
@@ -153,9 +171,9 @@ impl<'c> Graph<'c> {
             self.by_state.entry(key).or_default().push(node);
             self.by_id.entry(text.clone()).or_default().push(node);
         }
-        let mut sls = vec![chunk.text("__sls__")];
+        let mut sls = vec![chunk.part("__sls__")];
         if let Some(Value::List(from)) = chunk.low.get("__sls_included_from__") {
-            sls.extend(from.iter().map(python::str));
+            sls.extend(from.iter().map(|name| Cow::Owned(python::str(name))));
         }
         let mut seen = HashSet::new();
         for sls in sls {
@@ -187,7 +205,7 @@ impl<'c> Graph<'c> {
                 self.by_id.get(value).cloned()
             } else {
                 self.by_state
-                    .get(&(kind.to_owned(), value.to_owned()))
+                    .get(&(Cow::Borrowed(kind), Cow::Borrowed(value)))
                     .cloned()
             };
         }
@@ -423,15 +441,16 @@ impl<'c> Graph<'c> {
 
     /// Kahn's walk; among nodes that are ready the one with the lowest key is next.
     fn topological(&self) -> Vec<usize> {
+        let ranks = self.ranks();
         let mut waiting: Vec<usize> = self.nodes.iter().map(|node| node.incoming).collect();
         let mut ready = BinaryHeap::new();
         for (id, count) in waiting.iter().enumerate() {
             if *count == 0 {
-                ready.push(Reverse(self.key(id)));
+                ready.push(Reverse(self.key(id, &ranks)));
             }
         }
         let mut order = Vec::with_capacity(self.nodes.len());
-        while let Some(Reverse((_, _, _, _, id))) = ready.pop() {
+        while let Some(Reverse((_, _, _, id))) = ready.pop() {
             let Some(node) = self.nodes.get(id) else {
                 continue;
             };
@@ -440,7 +459,7 @@ impl<'c> Graph<'c> {
                 if let Some(count) = waiting.get_mut(to) {
                     *count = count.saturating_sub(kinds.len());
                     if *count == 0 {
-                        ready.push(Reverse(self.key(to)));
+                        ready.push(Reverse(self.key(to, &ranks)));
                     }
                 }
             }
@@ -448,21 +467,45 @@ impl<'c> Graph<'c> {
         order
     }
 
+    /// The place of each node when all are sorted by what is called and by tag.
+    fn ranks(&self) -> Vec<usize> {
+        let texts: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| {
+                self.chunks
+                    .get(node.chunk)
+                    .map(Chunk::sort_text)
+                    .unwrap_or_default()
+            })
+            .collect();
+        let text = |id: NodeId| texts.get(id).map_or("", String::as_str);
+        let tag = |id: NodeId| self.nodes.get(id).map_or("", |node| node.tag.as_str());
+        let mut sorted: Vec<NodeId> = (0..self.nodes.len()).collect();
+        sorted.sort_by(|&a, &b| text(a).cmp(text(b)).then_with(|| tag(a).cmp(tag(b))));
+        let mut ranks = vec![0; sorted.len()];
+        for (rank, id) in sorted.into_iter().enumerate() {
+            if let Some(slot) = ranks.get_mut(id) {
+                *slot = rank;
+            }
+        }
+        ranks
+    }
+
     fn own_order(&self, id: NodeId) -> f64 {
         self.nodes
             .get(id)
-            .and_then(|node| self.chunks.get(node.chunk))
-            .map_or(0.0, Chunk::order)
+            .and_then(|node| self.orders.get(node.chunk))
+            .copied()
+            .unwrap_or(0.0)
     }
 
     /// A late chunk that an early one needs comes directly before that one: the key is the
     /// lowest order of what depends on it directly, unless a weaker kind follows a stronger.
-    fn key(&self, id: NodeId) -> (Order, Order, String, String, NodeId) {
+    fn key(&self, id: NodeId, ranks: &[usize]) -> (Order, Order, usize, NodeId) {
         let own = self.own_order(id);
         let mut lowest = own;
         let mut heaviest = 0;
-        let mut text = String::new();
-        let mut tag = String::new();
         if let Some(node) = self.nodes.get(id) {
             for (&to, kinds) in &node.out {
                 for (kind, _) in kinds.keys() {
@@ -473,14 +516,9 @@ impl<'c> Graph<'c> {
                     }
                 }
             }
-            text = self
-                .chunks
-                .get(node.chunk)
-                .map(Chunk::sort_text)
-                .unwrap_or_default();
-            tag.clone_from(&node.tag);
         }
-        (Order(lowest), Order(own), text, tag, id)
+        let rank = ranks.get(id).copied().unwrap_or(0);
+        (Order(lowest), Order(own), rank, id)
     }
 
     fn missing(
@@ -507,7 +545,7 @@ impl<'c> Graph<'c> {
 
     fn suggest(&self, key: &str, value: &str) -> Option<String> {
         if key == "sls" {
-            let known = super::nearest(value, self.by_sls.keys().map(String::as_str))?;
+            let known = super::nearest(value, self.by_sls.keys().map(AsRef::as_ref))?;
             return Some(format!("did you mean `sls: {known}`?"));
         }
         let other = self.by_id.get(value).and_then(|nodes| nodes.first());
@@ -521,7 +559,7 @@ impl<'c> Graph<'c> {
             .by_state
             .keys()
             .filter(|(state, _)| key == "id" || state == key)
-            .map(|(_, name)| name.as_str());
+            .map(|(_, name)| name.as_ref());
         super::nearest(value, names).map(|name| format!("did you mean `{key}: {name}`?"))
     }
 }

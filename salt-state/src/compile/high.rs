@@ -203,7 +203,7 @@ pub(super) fn declare(
 
 /// Takes a key out of a mapping, keeping the order of the others.
 pub(super) fn take(map: &Body, key: &str) -> Option<Entry> {
-    map.borrow_mut().shift_remove(&Text(key))
+    map.borrow_mut().remove(&Text(key))
 }
 
 fn extend(

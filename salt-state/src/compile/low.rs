@@ -1,5 +1,7 @@
 //! Chunks: one for each function that is to be called, with its order number.
 
+use std::borrow::Cow;
+
 use indexmap::IndexSet;
 use salt_proto::target::Release;
 use salt_proto::{Map, Value};
@@ -39,14 +41,23 @@ impl Chunk {
         self.low.get(key).map(python::str).unwrap_or_default()
     }
 
+    /// The same, borrowed where it is text already.
+    pub(super) fn part(&self, key: &str) -> Cow<'_, str> {
+        match self.low.get(key) {
+            Some(Value::Str(text)) => Cow::Borrowed(text),
+            Some(other) => Cow::Owned(python::str(other)),
+            None => Cow::Borrowed(""),
+        }
+    }
+
     /// The tag under which its result is returned.
     pub fn tag(&self) -> String {
         format!(
             "{}_|-{}_|-{}_|-{}",
-            self.text("state"),
-            self.text("__id__"),
-            self.text("name"),
-            self.text("fun")
+            self.part("state"),
+            self.part("__id__"),
+            self.part("name"),
+            self.part("fun")
         )
     }
 
@@ -54,9 +65,9 @@ impl Chunk {
     pub(super) fn sort_text(&self) -> String {
         format!(
             "{}{}{}",
-            self.text("state"),
-            self.text("name"),
-            self.text("fun")
+            self.part("state"),
+            self.part("name"),
+            self.part("fun")
         )
     }
 
@@ -148,18 +159,23 @@ fn declaration(
             _ => {}
         }
     }
-    let mut push = |low: &Map| {
-        for function in &functions {
-            let mut low = low.clone();
-            low.insert("fun", function.as_str());
-            chunks.push(Chunk {
-                low,
-                origin: origin.clone(),
-            });
+    let mut push = |low: Map| {
+        let mut last = Some((low, origin.clone()));
+        for (index, function) in functions.iter().enumerate() {
+            // There is one function unless the checks were skipped.
+            let taken = if index + 1 < functions.len() {
+                last.clone()
+            } else {
+                last.take()
+            };
+            if let Some((mut low, origin)) = taken {
+                low.insert("fun", function.as_str());
+                chunks.push(Chunk { low, origin });
+            }
         }
     };
     if names.is_empty() {
-        push(&low);
+        push(low);
         return;
     }
     for (index, name) in names.iter().enumerate() {
@@ -181,7 +197,7 @@ fn declaration(
             }
         }
         low.insert("name_order", index + 1);
-        push(&low);
+        push(low);
     }
 }
 
@@ -240,7 +256,7 @@ fn is_disabled(inputs: &Inputs<'_>, chunk: &Chunk) -> bool {
 /// `watch` on a module that does not react to it is `require`.
 fn replace_watch(inputs: &Inputs<'_>, chunk: &mut Chunk) {
     for (watch, require) in [("watch", "require"), ("watch_any", "require_any")] {
-        if !chunk.low.contains_key(watch) || inputs.modules.has_mod_watch(&chunk.text("state")) {
+        if !chunk.low.contains_key(watch) || inputs.modules.has_mod_watch(&chunk.part("state")) {
             continue;
         }
         let Some(Value::List(watched)) = chunk.low.remove(watch) else {

@@ -49,8 +49,7 @@ impl Extends {
         let body = self.body(name, span);
         let list = body
             .borrow_mut()
-            .entry(state.clone())
-            .or_insert_with(|| Entry {
+            .get_or_insert_with(state, || Entry {
                 key: span,
                 value: Node::list(Vec::new(), span),
             })

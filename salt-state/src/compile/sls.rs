@@ -235,7 +235,7 @@ impl<'i, 'a> Rendering<'i, 'a> {
     }
 
     fn keep(&mut self, environment: &str, sls: &str, value: impl FnOnce() -> Value) {
-        if self.inputs.keep_rendered {
+        if self.inputs.keep_stages {
             self.rendered
                 .entry(format!("{environment}:{sls}"))
                 .or_insert_with(value);

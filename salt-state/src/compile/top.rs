@@ -174,7 +174,7 @@ fn includes(world: &World<'_>, environment: &str, node: &Node) -> Vec<String> {
     let Some(map) = node.as_map() else {
         return Vec::new();
     };
-    let Some(entry) = map.borrow_mut().shift_remove(&Text("include")) else {
+    let Some(entry) = map.borrow_mut().remove(&Text("include")) else {
         return Vec::new();
     };
     let Some(items) = entry.value.as_list() else {

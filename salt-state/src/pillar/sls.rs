@@ -201,7 +201,7 @@ impl Compiler<'_, '_> {
                 .push(Diagnostic::new(Stage::Pillar, text).at(place));
             return node;
         };
-        map.borrow_mut().shift_remove(&Text("include"));
+        map.borrow_mut().remove(&Text("include"));
         let override_own = self.is_set("pillar_includes_override_sls");
         let mut own = node.clone();
         let mut included: Option<Node> = None;

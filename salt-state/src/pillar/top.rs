@@ -105,7 +105,7 @@ impl Compiler<'_, '_> {
         while let Some((_, node)) = pending.pop() {
             let include = node
                 .as_map()
-                .and_then(|map| map.borrow_mut().shift_remove(&Text("include")));
+                .and_then(|map| map.borrow_mut().remove(&Text("include")));
             files.push(node);
             let Some(items) = include.as_ref().and_then(|entry| entry.value.as_list()) else {
                 continue;

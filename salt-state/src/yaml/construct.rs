@@ -8,7 +8,8 @@ use salt_proto::Value;
 
 use super::Limits;
 use super::error::{Error, Kind, Mark};
-use super::node::{Data, Entry, Node, NodeMap, Span};
+use super::map::NodeMap;
+use super::node::{Data, Entry, Node, Span};
 use super::raw::{NodeId, Raw, RawKind, Tree};
 use super::resolve::{self, tag};
 
@@ -28,7 +29,9 @@ pub(super) fn construct(
     limits: &Limits,
 ) -> Result<Node, Error> {
     let mut done = Vec::new();
-    done.resize_with(tree.nodes.len(), || None);
+    if tree.shared {
+        done.resize_with(tree.nodes.len(), || None);
+    }
     let mut maker = Constructor {
         tree,
         done,
@@ -90,6 +93,11 @@ impl Constructor<'_> {
         if let Some(Some(node)) = self.done.get(id) {
             return Ok(node.clone());
         }
+        if let Some(text) = self.own_text(id) {
+            let raw = self.raw(id)?;
+            let span = self.span(raw.start, raw.end);
+            return Ok(Node::at(Data::Scalar(Value::Str(text)), span));
+        }
         let raw = self.raw(id)?;
         let span = self.span(raw.start, raw.end);
         let data = match (&raw.kind, raw.tag.as_ref()) {
@@ -126,10 +134,23 @@ impl Constructor<'_> {
             _ => return Err(unfit(raw)),
         };
         let node = Node::at(data, span);
-        if let Some(slot) = self.done.get_mut(id) {
+        if self.tree.shared
+            && let Some(slot) = self.done.get_mut(id)
+        {
             *slot = Some(node.clone());
         }
         Ok(node)
+    }
+
+    /// Takes the text of a string that nothing else refers to.
+    fn own_text(&mut self, id: NodeId) -> Option<String> {
+        let raw = self.tree.nodes.get_mut(id)?;
+        match &mut raw.kind {
+            RawKind::Scalar(text) if !self.tree.shared && raw.tag == tag::STR => {
+                Some(std::mem::take(text))
+            }
+            _ => None,
+        }
     }
 
     fn fill(&mut self, work: Work) -> Result<(), Error> {

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use indexmap::IndexMap;
 use salt_proto::{Map, Value};
 
 use super::error::{Error, Kind};
+use super::map::NodeMap;
 
 /// Where something stood: a document (a number given by whoever loads), a line
 /// and column in it, both from zero, and how many characters it spans on that line.
@@ -46,19 +46,6 @@ pub enum Data {
     List(Rc<RefCell<Vec<Node>>>),
     /// A shared mapping in insertion order.
     Map(Rc<RefCell<NodeMap>>),
-}
-
-/// The mapping of a [`Node`].
-pub type NodeMap = IndexMap<Value, Entry>;
-
-/// Text to look up in a [`NodeMap`], which spares making a value of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Text<'t>(pub &'t str);
-
-impl indexmap::Equivalent<Value> for Text<'_> {
-    fn equivalent(&self, key: &Value) -> bool {
-        key.as_str() == Some(self.0)
-    }
 }
 
 /// A value in a mapping, with the place of its key.

@@ -44,6 +44,8 @@ impl RawKind {
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pub(super) nodes: Vec<Raw>,
+    /// Whether a node can have several parents: there is an alias or a merge key.
+    pub(super) shared: bool,
 }
 
 /// Reads the one document of `text`; `None` when there is none.
@@ -306,6 +308,7 @@ impl Reader<'_, '_> {
     }
 
     fn alias(&mut self, name: &str, mark: Mark) -> Result<NodeId, Error> {
+        self.tree.shared = true;
         let Some(&id) = self.anchors.get(name) else {
             return Err(Error::plain(Kind::Composer, "found undefined alias", mark));
         };
@@ -415,6 +418,9 @@ impl Reader<'_, '_> {
                 tag::STR
             }),
         };
+        if tag == tag::MERGE {
+            self.tree.shared = true;
+        }
         let id = self.add(Raw {
             start: properties.start,
             end: token.end,

@@ -4,7 +4,8 @@
 use salt_proto::Value;
 
 use super::error::{Error, Kind};
-use super::node::{Data, Entry, Node, NodeMap, Span};
+use super::map::NodeMap;
+use super::node::{Data, Entry, Node, Span};
 use super::raw::{self, NodeId, RawKind, Tree};
 use super::{Limits, prepare, resolve};
 

@@ -569,7 +569,7 @@ impl MinionLink {
             }
             Ok(Answer::Pending { verified }) => {
                 if verified {
-                    self.session = None;
+                    self.end_session();
                 }
                 let wait = self.sign_in.wait_as_pending(self.rng.as_mut(), now);
                 self.events.push_back(MinionEvent::Pending { wait });
@@ -580,7 +580,7 @@ impl MinionLink {
             }
             Ok(Answer::Rejected { verified }) => {
                 if verified {
-                    self.session = None;
+                    self.end_session();
                 }
                 let wait = self.sign_in.wait_as_rejected(self.rng.as_mut(), now);
                 self.events
@@ -597,6 +597,13 @@ impl MinionLink {
                 self.events
                     .push_back(MinionEvent::SignInFailed { error, wait });
             }
+        }
+    }
+
+    fn end_session(&mut self) {
+        self.session = None;
+        for _ in 0..self.publications.forget_held() {
+            self.drop_message(Dropped::TooLate);
         }
     }
 

@@ -62,6 +62,10 @@ pub enum Dropped {
     /// A job that was started already, or is too old to tell.
     #[error("a repeated job")]
     Repeated,
+    /// A publish that had to wait for a sign-in, when that took too long or ended
+    /// with the minion not being served.
+    #[error("a publish waited too long for a sign-in")]
+    TooLate,
     /// A publish that had to wait for a sign-in, when too many did.
     #[error("too many publishes wait for a sign-in")]
     TooMany,
@@ -124,11 +128,16 @@ struct Held {
     /// Whether others may have been filtered out.
     filtered: bool,
     body: Vec<u8>,
+    /// When it is too late to run what it says.
+    until: Instant,
 }
 
 impl Publications {
     /// How long publishes under the key before the current one are read.
     const FORMER_KEY: Duration = Duration::from_secs(60);
+    /// How long a publish waits for a sign-in. A job should not start out of the
+    /// blue, long after whoever published it gave up.
+    const HELD: Duration = Duration::from_secs(120);
     const MAX_HELD: usize = 256;
     const MAX_HELD_BYTES: usize = 4 << 20;
 
@@ -189,6 +198,13 @@ impl Publications {
         due
     }
 
+    /// The master serves this minion no longer: what waits for keys was not for it.
+    pub(super) fn forget_held(&mut self) -> usize {
+        self.held_bytes = 0;
+        self.keys_wanted_at = None;
+        self.held.drain(..).count()
+    }
+
     /// Takes over the publish key of a sign-in.
     pub(super) fn handle_keys(&mut self, publish: &SessionKey, now: Instant) {
         let rotated = self
@@ -229,6 +245,7 @@ impl Publications {
                 self.held.push_back(Held {
                     filtered,
                     body: body.to_vec(),
+                    until: now + Self::HELD,
                 });
                 if self.keys_wanted_at.is_none() {
                     let wait = match self.backoff.attempts() {
@@ -256,6 +273,9 @@ impl Publications {
         let opened = std::mem::take(&mut self.held)
             .into_iter()
             .map(|held| {
+                if held.until <= now {
+                    return Dropped::TooLate.into();
+                }
                 self.read(held.filtered, &held.body, session, now)
                     .unwrap_or_else(|reason| {
                         useless |= reason == Dropped::UnknownKey;

@@ -557,6 +557,31 @@ fn k08_a_publish_under_a_new_key_is_kept_until_the_minion_has_it() {
     );
 }
 
+#[test]
+fn a_publish_that_waited_too_long_for_keys_does_not_start_out_of_the_blue() {
+    for rejected in [false, true] {
+        let mut pair = Pair::new().ready();
+        pair.master.rotate_publish_key(UNIX);
+        let body = pair.publish(&job(1)).classic;
+        pair.deliver(None, &body);
+        if rejected {
+            // The key is gone when the minion asks, and back later.
+            pair.master.keys_mut().remove(&id("web1")).unwrap();
+            pair.settle();
+            pair.accept();
+        }
+        let unanswered = pair.link.poll_transmit(pair.now, pair.unix);
+        assert_eq!(unanswered.is_some(), !rejected);
+        pair.pass(SECOND * 121);
+        pair.pass(SECOND * 60);
+        pair.settle();
+
+        assert!(pair.link.is_ready());
+        assert_eq!(pair.jobs(), []);
+        assert_eq!(pair.dropped(), [Dropped::TooLate]);
+    }
+}
+
 // K-08
 #[test]
 fn k08_a_publish_under_the_old_key_on_its_way_during_rotation_is_not_lost() {

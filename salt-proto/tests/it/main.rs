@@ -13,6 +13,8 @@ mod loads;
 #[cfg(feature = "session")]
 mod machines;
 #[cfg(feature = "session")]
+mod pair;
+#[cfg(feature = "session")]
 mod probes;
 mod properties;
 #[cfg(feature = "session")]

@@ -11,6 +11,7 @@ pub mod options;
 pub mod output;
 pub mod salt_call;
 pub mod salt_key;
+pub mod salt;
 mod signals;
 
 pub use failure::Failure;

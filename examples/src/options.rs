@@ -10,6 +10,8 @@ pub struct Opt {
     pub names: &'static [&'static str],
     /// The placeholder of its value, when it takes one.
     pub value: Option<&'static str>,
+    /// Whether the value has to be an integer.
+    pub integer: bool,
     /// What it does, for `--help`.
     pub help: &'static str,
 }
@@ -20,6 +22,7 @@ impl Opt {
         Self {
             names,
             value: None,
+            integer: false,
             help,
         }
     }
@@ -33,8 +36,33 @@ impl Opt {
         Self {
             names,
             value: Some(placeholder),
+            integer: false,
             help,
         }
+    }
+
+    /// An option whose value is an integer.
+    pub const fn integer(
+        names: &'static [&'static str],
+        placeholder: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self {
+            names,
+            value: Some(placeholder),
+            integer: true,
+            help,
+        }
+    }
+
+    /// Refuses a value of the wrong kind; `spelling` is how the option was called.
+    fn check(&self, spelling: &str, value: &str) -> Result<(), String> {
+        if self.integer && value.trim().parse::<i64>().is_err() {
+            return Err(format!(
+                "option {spelling}: invalid integer value: '{value}'"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -65,7 +93,8 @@ impl Parsed {
     pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, String> {
         self.value(name)
             .map(|text| {
-                text.parse()
+                text.trim()
+                    .parse()
                     .map_err(|_| format!("option {name}: invalid number: '{text}'"))
             })
             .transpose()
@@ -99,6 +128,12 @@ pub fn parse(options: &[Opt], words: impl IntoIterator<Item = String>) -> Result
                 (None, Some(_)) => return Err(format!("--{name} option does not take a value")),
                 (None, None) => String::new(),
             };
+            let spelling = option
+                .names
+                .iter()
+                .find(|known| known.starts_with(&format!("--{name}")))
+                .unwrap_or(&option.names[0]);
+            option.check(spelling, &value)?;
             parsed.values.insert(option.names[0], value);
         } else if word.len() > 1 && word.starts_with('-') {
             let letters = word[1..].char_indices();
@@ -117,6 +152,7 @@ pub fn parse(options: &[Opt], words: impl IntoIterator<Item = String>) -> Result
                     } else {
                         rest.to_owned()
                     };
+                    option.check(&name, &value)?;
                     parsed.values.insert(option.names[0], value);
                     break;
                 }
@@ -200,6 +236,7 @@ mod tests {
         Opt::flag(&["-s", "--static"], "Wait for all."),
         Opt::value(&["--out", "--output"], "OUTPUTTER", "How to print."),
         Opt::value(&["--out-indent"], "N", "Indentation."),
+        Opt::integer(&["-t", "--timeout"], "SECONDS", "Patience."),
     ];
 
     fn read(words: &[&str]) -> Result<Parsed, String> {
@@ -240,6 +277,14 @@ mod tests {
         assert_eq!(
             read(&["--grain=x"]).unwrap_err(),
             "--grain option does not take a value"
+        );
+        assert_eq!(
+            read(&["-t", "x"]).unwrap_err(),
+            "option -t: invalid integer value: 'x'"
+        );
+        assert_eq!(
+            read(&["--time=1.5"]).unwrap_err(),
+            "option --timeout: invalid integer value: '1.5'"
         );
     }
 

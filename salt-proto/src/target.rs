@@ -133,6 +133,9 @@ pub enum TargetError {
     /// compound expression it makes the whole of it match nobody.
     #[error("range expressions are not supported")]
     Range,
+    /// No such nodegroup.
+    #[error("unknown nodegroup `{0}`")]
+    UnknownNodegroup(String),
     /// The compound expression is malformed.
     #[error("malformed compound expression")]
     Syntax,
@@ -330,6 +333,18 @@ impl Target {
             delimiter: delimiter.to_owned(),
             plan: Arc::new(plan),
         })
+    }
+
+    /// A compound expression with every `N@name` written out.
+    ///
+    /// Minions know no nodegroups, so whoever publishes does this first, as Salt's command line does. A group
+    /// that another group names and nobody defines stands for nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::UnknownNodegroup`], or an expression that is too large when it is written out.
+    pub fn write_out_nodegroups(expression: &str, groups: &Map) -> Result<String, TargetError> {
+        compound::write_out(expression, groups)
     }
 
     /// How the expression is read.

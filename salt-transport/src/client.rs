@@ -104,21 +104,31 @@ pub struct Client {
 
 struct Inner {
     config: ClientConfig,
+    master: MasterAddr,
     channel: RequestChannel,
 }
 
 impl Client {
     /// A client that has not connected yet; it does with the first request.
     pub fn new(config: ClientConfig, dial: impl Dial, master: MasterAddr) -> Self {
-        let channel = RequestChannel::new(dial, master, config.wire);
+        let channel = RequestChannel::new(dial, master.clone(), config.wire);
         Self {
-            inner: Arc::new(Inner { config, channel }),
+            inner: Arc::new(Inner {
+                config,
+                master,
+                channel,
+            }),
         }
     }
 
     /// How it was set up.
     pub fn config(&self) -> &ClientConfig {
         &self.inner.config
+    }
+
+    /// Whom it asks.
+    pub fn master(&self) -> &MasterAddr {
+        &self.inner.master
     }
 
     /// Publishes a job and waits for nothing but the master's word that it did.
@@ -145,23 +155,9 @@ impl Client {
     ///
     /// As [`publish`](Self::publish), and when the bus cannot be joined.
     pub async fn run(&self, publish: &Publish) -> Result<Answers> {
-        self.run_probing(publish, true).await
-    }
-
-    /// The same, but nobody is asked whether he is still working: after `timeout` the answers end, and those who did
-    /// not answer are missing. What `salt --static` does.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Self::run).
-    pub async fn run_within(&self, publish: &Publish) -> Result<Answers> {
-        self.run_probing(publish, false).await
-    }
-
-    async fn run_probing(&self, publish: &Publish, probing: bool) -> Result<Answers> {
         let listener = self.listen().await?;
         let published = self.publish(publish).await?;
-        let hearing = Hearing::new(self.clone(), listener, publish, probing);
+        let hearing = Hearing::new(self.clone(), listener, publish);
         Ok(Answers::new(hearing, published))
     }
 

@@ -137,6 +137,22 @@ pub(crate) fn nodegroup(name: &str, groups: &Map) -> Result<Vec<String>, TargetE
     Ok(out)
 }
 
+/// An expression with its nodegroups written out.
+pub(crate) fn write_out(expression: &str, groups: &Map) -> Result<String, TargetError> {
+    let words = words(&expression.into())?;
+    let mut out = Vec::with_capacity(words.len());
+    for word in words {
+        match nodegroup_of(&word) {
+            Some(name) if groups.contains_key(name) => {
+                expand(name, groups, &mut Vec::new(), true, &mut out)?;
+            }
+            Some(name) => return Err(TargetError::UnknownNodegroup(name.to_owned())),
+            None => out.push(word),
+        }
+    }
+    Ok(out.join(" "))
+}
+
 fn expand<'a>(
     name: &'a str,
     groups: &'a Map,
@@ -451,5 +467,40 @@ impl Tree {
             Self::And(trees) | Self::Or(trees) => trees.iter().any(Self::stops_a_master),
             Self::Empty | Self::Broken => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // What Salt 3008.3's command line published for these groups.
+    #[test]
+    fn nodegroups_are_written_out_as_salts_command_line_does() {
+        let list = |words: &[&str]| words.iter().copied().collect::<Value>();
+        let groups = Map::from([
+            ("g1", Value::from("web1,web2")),
+            ("g2", "L@web1 or N@g1".into()),
+            ("g3", list(&["web1", "web2"])),
+            ("g4", list(&["web*", "and", "not", "web3"])),
+            ("g5", "web1 or web2".into()),
+            ("g6", "N@g5 and N@g1".into()),
+        ]);
+        for (expression, expected) in [
+            ("N@g1", "L@web1,web2"),
+            ("N@g2", "( L@web1 or L@web1,web2 )"),
+            ("N@g3", "L@web1,web2"),
+            ("N@g4", "web* and not web3"),
+            ("N@g5", "web1 or web2"),
+            ("N@g6", "( ( web1 or web2 ) and L@web1,web2 )"),
+            ("N@g5 and not web1", "web1 or web2 and not web1"),
+            ("web*  and web1", "web* and web1"),
+        ] {
+            assert_eq!(write_out(expression, &groups).as_deref(), Ok(expected), "{expression}");
+        }
+        assert_eq!(
+            write_out("web* and N@nope", &groups),
+            Err(TargetError::UnknownNodegroup("nope".to_owned()))
+        );
     }
 }

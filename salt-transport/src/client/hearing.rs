@@ -50,15 +50,10 @@ pub(super) enum Heard {
 }
 
 impl Hearing {
-    pub(super) fn new(
-        client: Client,
-        listener: EventListener,
-        publish: &Publish,
-        probing: bool,
-    ) -> Self {
+    pub(super) fn new(client: Client, listener: EventListener, publish: &Publish) -> Self {
         let config = client.config();
         Self {
-            waiting: Waiting::new(config.timeout, config.gather_job_timeout, probing),
+            waiting: Waiting::new(config.timeout, config.gather_job_timeout),
             question: publish.asking("saltutil.find_job"),
             client,
             listener,

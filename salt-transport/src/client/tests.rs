@@ -322,19 +322,6 @@ async fn a_silent_minion_costs_the_timeout_and_the_gathering() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn within_the_timeout_nobody_is_asked() {
-    let ids = [("busy", works(Duration::from_secs(33))), ("quick", quick())];
-    let master = FakeMaster::start("within", &ids);
-    let begin = tokio::time::Instant::now();
-
-    let mut answers = master.client.run_within(&job()).await.unwrap();
-
-    assert_eq!(signs(&mut answers).await, ["quick", "!busy"]);
-    assert_eq!(begin.elapsed().as_secs(), 5);
-    assert_eq!(master.published().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_caller_that_stops_waiting_loses_nothing() {
     let ids = [
         ("a", works(Duration::from_secs(12))),

@@ -14,7 +14,6 @@ const SHORTEST: Duration = Duration::from_millis(100);
 pub(super) struct Waiting {
     timeout: Duration,
     gather: Duration,
-    probing: bool,
     minions: BTreeMap<String, State>,
     /// Until when the answers to the last question are gathered.
     gathering: Option<Instant>,
@@ -40,11 +39,10 @@ pub(super) enum Step {
 }
 
 impl Waiting {
-    pub(super) fn new(timeout: Duration, gather: Duration, probing: bool) -> Self {
+    pub(super) fn new(timeout: Duration, gather: Duration) -> Self {
         Self {
             timeout: timeout.max(SHORTEST),
             gather: gather.max(SHORTEST),
-            probing,
             minions: BTreeMap::new(),
             gathering: None,
         }
@@ -100,9 +98,6 @@ impl Waiting {
         }
         if self.next_due().is_none_or(|due| now < due) {
             return None;
-        }
-        if !self.probing {
-            return Some(Step::Late(self.drop_due(now)));
         }
         self.gathering = Some(now + self.gather);
         for state in self.minions.values_mut() {
@@ -173,7 +168,7 @@ mod tests {
     }
 
     fn waiting(ids: &[&str], now: Instant) -> Waiting {
-        let mut waiting = Waiting::new(5 * S, 10 * S, true);
+        let mut waiting = Waiting::new(5 * S, 10 * S);
         waiting.expect(ids.iter().copied(), now);
         waiting
     }
@@ -254,22 +249,9 @@ mod tests {
     }
 
     #[test]
-    fn without_asking_all_who_are_silent_are_late_at_once() {
-        let t = start();
-        let mut waiting = Waiting::new(5 * S, 10 * S, false);
-        waiting.expect(["a", "b"], t);
-
-        assert_eq!(
-            waiting.poll_step(t + 5 * S),
-            Some(Step::Late(names(&["a", "b"])))
-        );
-        assert!(waiting.is_done());
-    }
-
-    #[test]
     fn without_patience_there_is_still_a_pause() {
         let t = start();
-        let mut waiting = Waiting::new(Duration::ZERO, Duration::ZERO, true);
+        let mut waiting = Waiting::new(Duration::ZERO, Duration::ZERO);
         waiting.expect(["a"], t);
 
         assert_eq!(waiting.poll_step(t), None);

@@ -9,12 +9,13 @@
 //! # Why a codec of our own
 //!
 //! `rmp-serde` works with [`Value`](crate::Value), which implements serde's traits, and suits
-//! typed data. It cannot be the codec of the wire: a budget for the number of
-//! values does not exist there (ten million `nil` in a valid ten megabyte message
-//! become hundreds of megabytes), the two dialects and the fallback of
-//! [`decode_utf8`] need the difference between text and bytes that serde hides,
-//! headers are to be read without building the tree, and driving each value
-//! through the visitor costs half of the throughput.
+//! typed data. It cannot be the codec of the wire: it has no budget for the number
+//! of values (ten million `nil` in a valid ten megabyte message become hundreds of
+//! megabytes), and the two dialects and the fallback of [`decode_utf8`] need the
+//! difference between text and bytes that serde hides. Headers are to be read
+//! without building the tree: [`skim`] takes a fifth to a tenth of the time of
+//! decoding. Encoding is about one and a half times as fast as through serde,
+//! decoding the same, because both spend it in the allocator.
 //!
 //! Every function is bounded by [`Limits`](crate::Limits) before it allocates.
 

@@ -91,6 +91,10 @@ fn decode_in(bytes: &[u8], limits: &Limits, mode: Mode) -> Result<Value, Stop> {
 const RESERVE: usize = 1024;
 
 fn value(reader: &mut Reader<'_>, mode: Mode, level: usize) -> Result<Value, Stop> {
+    // Half of all values are short strings.
+    if let Some(bytes) = reader.short_string() {
+        return string(bytes?, mode);
+    }
     let start = reader.position();
     match reader.token()? {
         Token::List(len) => list(reader, mode, level, start, len),
@@ -135,15 +139,18 @@ fn map(
     let mut map = Map::with_capacity(len.min(RESERVE));
     for _ in 0..len {
         let at = reader.position();
-        let key = match reader.token()? {
-            Token::List(_) | Token::Map(_) => {
-                return Err(DecodeError {
-                    kind: DecodeErrorKind::BadKey,
-                    offset: at,
+        let key = match reader.short_string() {
+            Some(bytes) => string(bytes?, mode)?,
+            None => match reader.token()? {
+                Token::List(_) | Token::Map(_) => {
+                    return Err(DecodeError {
+                        kind: DecodeErrorKind::BadKey,
+                        offset: at,
+                    }
+                    .into());
                 }
-                .into());
-            }
-            token => scalar(reader, token, mode, level, at)?,
+                token => scalar(reader, token, mode, level, at)?,
+            },
         };
         if matches!(key, Value::List(_) | Value::Map(_)) {
             // The value of a named constant.
@@ -173,18 +180,7 @@ fn scalar(
         Token::UInt(n) => Value::from(n),
         Token::Int(n) => Value::Int(n),
         Token::Float(x) => Value::Float(x),
-        Token::Str(len) => {
-            let bytes = reader.take(len)?;
-            match mode {
-                Mode::Network => text_or_bytes(bytes),
-                Mode::Raw => Value::Bytes(bytes.to_vec()),
-                Mode::Utf8 => Value::Str(
-                    std::str::from_utf8(bytes)
-                        .map_err(|_| Stop::NotText)?
-                        .to_owned(),
-                ),
-            }
-        }
+        Token::Str(len) => string(reader.take(len)?, mode)?,
         Token::Bin(len) => plain(reader.take(len)?, mode),
         Token::Ext(code, len) => {
             let payload = reader.take(len)?;
@@ -200,6 +196,19 @@ fn scalar(
     })
 }
 
+#[inline]
+fn string(bytes: &[u8], mode: Mode) -> Result<Value, Stop> {
+    Ok(match mode {
+        Mode::Network => text_or_bytes(bytes),
+        Mode::Raw => Value::Bytes(bytes.to_vec()),
+        Mode::Utf8 => Value::Str(
+            std::str::from_utf8(bytes)
+                .map_err(|_| Stop::NotText)?
+                .to_owned(),
+        ),
+    })
+}
+
 fn plain(bytes: &[u8], mode: Mode) -> Value {
     match mode {
         Mode::Network => text_or_bytes(bytes),
@@ -207,6 +216,7 @@ fn plain(bytes: &[u8], mode: Mode) -> Value {
     }
 }
 
+#[inline]
 fn text_or_bytes(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => Value::Str(text.to_owned()),

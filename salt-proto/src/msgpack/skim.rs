@@ -232,6 +232,22 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A string of up to 31 bytes, if one follows; the common case of
+    /// [`token`](Self::token), without its detours.
+    #[inline]
+    pub(super) fn short_string(&mut self) -> Option<Result<&'a [u8], DecodeError>> {
+        let marker = *self.bytes.get(self.at)?;
+        if !(0xa0..=0xbf).contains(&marker) {
+            return None;
+        }
+        let Some(items) = self.items.checked_sub(1) else {
+            return Some(Err(self.error(DecodeErrorKind::TooManyItems)));
+        };
+        self.items = items;
+        self.at += 1;
+        Some(self.take(usize::from(marker & 0x1f)))
+    }
+
     /// The next marker with what belongs to it, except the content of strings.
     ///
     /// Counts against the budget, and refuses a container that announces more
@@ -283,7 +299,7 @@ pub(super) enum Failure {
 }
 
 /// Reads one marker and the fixed-size part behind it.
-#[inline]
+#[inline(always)]
 pub(super) fn token_of(bytes: &[u8]) -> Result<(Token, usize), Failure> {
     let (&marker, rest) = bytes.split_first().ok_or(Failure::Short)?;
     let token = match marker {

@@ -17,8 +17,9 @@ pub struct Map {
     index: Option<Box<Index>>,
 }
 
-/// Up to this many entries a search from the front is faster than hashing.
-const LINEAR: usize = 8;
+/// Up to this many entries a search from the front is faster than hashing: keys
+/// mostly differ in length or in their first bytes.
+const LINEAR: usize = 16;
 
 /// What is looked for: text is not copied for it.
 #[derive(Clone, Copy)]
@@ -38,7 +39,11 @@ impl Key<'_> {
 
 impl<'a> From<&'a Value> for Key<'a> {
     fn from(value: &'a Value) -> Self {
-        Key::Any(value)
+        match value {
+            // Text equals only text, and comparing that is cheaper.
+            Value::Str(text) => Self::Text(text),
+            other => Self::Any(other),
+        }
     }
 }
 
@@ -73,7 +78,7 @@ impl Map {
 
     /// The value under any key.
     pub fn get_value(&self, key: &Value) -> Option<&Value> {
-        self.value_at(self.position(Key::Any(key))?)
+        self.value_at(self.position(key.into())?)
     }
 
     /// The value under a text key, for changing.
@@ -84,7 +89,7 @@ impl Map {
 
     /// The value under any key, for changing.
     pub fn get_value_mut(&mut self, key: &Value) -> Option<&mut Value> {
-        let at = self.position(Key::Any(key))?;
+        let at = self.position(key.into())?;
         self.entries.get_mut(at).map(|(_, value)| value)
     }
 
@@ -104,7 +109,7 @@ impl Map {
     }
 
     fn insert_value(&mut self, key: Value, value: Value) -> Option<Value> {
-        match self.position(Key::Any(&key)) {
+        match self.position((&key).into()) {
             Some(at) => {
                 let (_, slot) = self.entries.get_mut(at)?;
                 Some(std::mem::replace(slot, value))
@@ -124,7 +129,7 @@ impl Map {
 
     /// Takes an entry out by any key, keeping the order of the others.
     pub fn remove_value(&mut self, key: &Value) -> Option<Value> {
-        let at = self.position(Key::Any(key))?;
+        let at = self.position(key.into())?;
         Some(self.remove_at(at))
     }
 
@@ -135,7 +140,7 @@ impl Map {
         make: impl FnOnce() -> Value,
     ) -> &mut Value {
         let key = key.into();
-        let at = match self.position(Key::Any(&key)) {
+        let at = match self.position((&key).into()) {
             Some(at) => at,
             None => {
                 self.push(key, make());
@@ -201,7 +206,7 @@ impl Map {
 
     fn index_if_large(&mut self) {
         if self.entries.len() > LINEAR {
-            self.index = Some(Box::new(Index::of(&self.entries)));
+            self.index = Some(Box::new(Index::of(&self.entries, self.entries.capacity())));
         }
     }
 
@@ -221,9 +226,9 @@ struct Index {
 }
 
 impl Index {
-    /// At most half of the slots are used.
-    fn of(entries: &[(Value, Value)]) -> Self {
-        let len = (entries.len() * 4).next_power_of_two();
+    /// At most half of the slots are used, and there are enough for `expected` entries.
+    fn of(entries: &[(Value, Value)], expected: usize) -> Self {
+        let len = (entries.len().max(expected) * 2).next_power_of_two();
         let mut index = Self {
             slots: vec![0; len],
             random: RandomState::new(),
@@ -243,7 +248,7 @@ impl Index {
     }
 
     fn add(&mut self, at: usize, entries: &[(Value, Value)]) {
-        let mut slot = self.home(Key::Any(&entries[at].0));
+        let mut slot = self.home((&entries[at].0).into());
         while self.slots[slot] != 0 {
             slot = self.next(slot);
         }
@@ -270,7 +275,7 @@ impl Index {
     /// Forgets the entry at a position, which is still there, and moves the
     /// later positions down.
     fn remove(&mut self, at: usize, entries: &[(Value, Value)]) {
-        let Some(mut hole) = self.find_slot(Key::Any(&entries[at].0), entries) else {
+        let Some(mut hole) = self.find_slot((&entries[at].0).into(), entries) else {
             return;
         };
         let mask = self.slots.len() - 1;
@@ -281,7 +286,7 @@ impl Index {
                 break;
             };
             // Entries that probed past the hole move into it.
-            let home = self.home(Key::Any(&entries[moved].0));
+            let home = self.home((&entries[moved].0).into());
             if (slot.wrapping_sub(home) & mask) >= (slot.wrapping_sub(hole) & mask) {
                 self.slots[hole] = self.slots[slot];
                 hole = slot;

@@ -314,15 +314,33 @@ impl Job {
         self.refuse(format!("ERROR: {reason}"))
     }
 
-    /// The function refused how it was called. Salt's `SaltInvocationError`.
+    /// The function refused how it was called: `ERROR executing 'x.y': <reason>`.
+    /// Salt's `SaltInvocationError`.
     pub fn invocation_error(&self, reason: impl fmt::Display) -> Return {
-        self.refuse(format!("Problem executing '{}': {reason}", self.function))
+        self.refuse(format!("ERROR executing '{}': {reason}", self.function))
     }
 
-    /// The arguments do not fit the function's parameters.
+    /// Keyword arguments came that the function does not have, as `name=value`.
+    pub fn invalid_keywords(&self, keywords: &[String]) -> Return {
+        let keywords = keywords.join(", ");
+        self.invocation_error(format_args!(
+            "The following keyword arguments are not valid: {keywords}"
+        ))
+    }
+
+    /// The arguments do not fit the function's parameters. Salt puts a line feed
+    /// and the function's documentation behind the reason.
     pub fn invalid_arguments(&self, reason: impl fmt::Display) -> Return {
         self.refuse(format!(
             "Passed invalid arguments to {}: {reason}",
+            self.function
+        ))
+    }
+
+    /// A program the function needs is missing. Salt's `CommandNotFoundError`.
+    pub fn command_not_found(&self, reason: impl fmt::Display) -> Return {
+        self.refuse(format!(
+            "Command required for '{}' not found: {reason}",
             self.function
         ))
     }
@@ -477,13 +495,48 @@ mod tests {
         assert!(!ret.is_success());
     }
 
+    // Recorded from a minion of Salt 3008.3.
     #[test]
-    fn an_unknown_function_is_answered_with_salts_words() {
-        let ret = job("no.such", vec![]).unknown_function();
-        assert_eq!(ret.value, "'no.such' is not available.".into());
+    fn failures_are_answered_with_salts_words() {
+        let ping = job("test.ping", vec![]);
+        for (ret, text) in [
+            (ping.unknown_function(), "'test.ping' is not available."),
+            (ping.fail("nope"), "ERROR: nope"),
+            (
+                ping.invocation_error("bad"),
+                "ERROR executing 'test.ping': bad",
+            ),
+            (
+                ping.invalid_keywords(&["foo=bar".to_owned()]),
+                "ERROR executing 'test.ping': The following keyword arguments are not valid: foo=bar",
+            ),
+            (
+                ping.invalid_arguments("ping() takes 0 positional arguments but 3 were given"),
+                "Passed invalid arguments to test.ping: ping() takes 0 positional arguments but 3 were given",
+            ),
+            (
+                ping.command_not_found("nope"),
+                "Command required for 'test.ping' not found: nope",
+            ),
+            (
+                ping.exception("boom"),
+                "The minion function caused an exception: boom",
+            ),
+        ] {
+            assert_eq!(ret.value, text.into());
+            assert_eq!(
+                (ret.exit_code(), ret.is_success(), ret.out.as_deref()),
+                (1, false, Some("nested")),
+                "{text}"
+            );
+        }
         assert_eq!(
-            (ret.exit_code(), ret.is_success(), ret.out.as_deref()),
-            (1, false, Some("nested"))
+            (
+                ping.ok(true).exit_code(),
+                ping.ok(true).is_success(),
+                ping.ok(true).out
+            ),
+            (0, true, None)
         );
     }
 

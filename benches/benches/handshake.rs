@@ -1,5 +1,7 @@
 //! The RSA operations of a sign-in, by key size.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on says so")]
+
 use divan::{Bencher, black_box};
 use salt_benches::rng;
 use salt_crypto::{Encryption, Identity, SessionKey, Signing, handshake, token};

@@ -1,5 +1,7 @@
 //! Encode and decode of typical loads, beside `rmp-serde` into the same type.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on says so")]
+
 use divan::{AllocProfiler, Bencher, black_box, counter::BytesCount};
 use salt_benches::{encoded, grains, highstate, publication, return_load};
 use salt_proto::msgpack::{self, Dialect};

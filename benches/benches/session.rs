@@ -1,5 +1,7 @@
 //! Seal and open, both suites: bytes per second and allocations.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on says so")]
+
 use divan::{AllocProfiler, Bencher, black_box, counter::BytesCount};
 use salt_benches::{SIZES, encoded, return_load, rng};
 use salt_crypto::{Nonce, Purpose, SessionKey, Suite};

@@ -1,5 +1,7 @@
 //! ZMTP: messages into bytes and back.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on says so")]
+
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -20,10 +22,10 @@ fn pair(now: Instant) -> (Zmtp, Zmtp) {
     let mut router = Zmtp::new(ZmtpConfig::new(SocketType::Router), now);
     for _ in 0..3 {
         while let Some(bytes) = req.poll_transmit() {
-            router.handle_input(&bytes, now);
+            assert_eq!(router.handle_input(&bytes, now), bytes.len());
         }
         while let Some(bytes) = router.poll_transmit() {
-            req.handle_input(&bytes, now);
+            assert_eq!(req.handle_input(&bytes, now), bytes.len());
         }
     }
     while router.poll_event().is_some() {}
@@ -44,7 +46,7 @@ fn decode(bencher: Bencher<'_, '_>, size: usize) {
     let (_req, mut router) = pair(now);
     let message = encode_message(&[Bytes::new(), Bytes::from(vec![7; size])]);
     bencher.counter(BytesCount::new(size)).bench_local(|| {
-        router.handle_input(black_box(&message), now);
+        assert_eq!(router.handle_input(black_box(&message), now), message.len());
         let event = router.poll_event();
         assert!(matches!(event, Some(ZmtpEvent::Message(_))));
         event

@@ -180,7 +180,7 @@ impl Raw {
             .flatten();
         merge(&mut self.opts, found);
         if let Some(nested) = nested {
-            let dir = file.parent().unwrap_or(Path::new("/")).to_owned();
+            let dir = file.parent().unwrap_or_else(|| Path::new("/")).to_owned();
             self.include(&dir, &nested, false, depth + 1)?;
         }
         Ok(())

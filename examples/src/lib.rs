@@ -1,5 +1,7 @@
 //! Shared parts of the example programs: what Salt's own programs do, in small files over the libraries.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs talk to people")]
+
 pub mod call_args;
 pub mod config;
 pub mod daemon;

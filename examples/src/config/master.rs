@@ -130,7 +130,7 @@ impl MasterConfig {
             raw.opts.insert("interface", all);
         }
         let optional_path = |key: &str| -> Result<Option<PathBuf>, ConfigError> {
-            Ok(raw.stated_text(key)?.map(|_| raw.path(key)).transpose()?)
+            raw.stated_text(key)?.map(|_| raw.path(key)).transpose()
         };
         let keep_jobs = match raw.opts.get("keep_jobs_seconds") {
             // The older setting counts hours, and counts when only it is stated.

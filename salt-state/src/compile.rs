@@ -227,7 +227,8 @@ pub(crate) fn expand(names: &[String], pattern: &str) -> Vec<String> {
 
 /// The name nearest to a mistyped one, if any is near.
 fn nearest<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let limit = (wanted.chars().count() / 3).max(1);
+    let length = wanted.chars().count();
+    let limit = if length < 4 { 1 } else { (length / 3).max(2) };
     names
         .map(|name| (distance(wanted, name, limit), name))
         .filter(|(distance, _)| *distance <= limit)

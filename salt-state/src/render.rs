@@ -2,6 +2,7 @@
 
 mod context;
 mod gpg;
+mod hints;
 pub mod json;
 mod natives;
 mod pipe;
@@ -483,16 +484,23 @@ impl<'a> World<'a> {
             }
             _ => RenderError::exception(error.to_string()),
         };
-        this.place = error
-            .mark()
-            .and_then(|mark| self.place(span(mark)))
-            .map(Box::new);
-        if let (Some(context), Some(mark)) = (error.context(), error.context_mark())
-            && let Some(place) = self.place(span(mark))
-            && this.place.as_deref() != Some(&place)
-        {
-            this.related.push((place, context.to_owned()));
-        }
+        let noticed = error.mark().and_then(|mark| self.place(span(mark)));
+        let began = error.context_mark().and_then(|mark| self.place(span(mark)));
+        let (place, other) = if hints::is_unclosed(error) {
+            (
+                began,
+                noticed.map(|place| (place, "noticed here".to_owned())),
+            )
+        } else {
+            let context = error.context().unwrap_or_default().to_owned();
+            (noticed, began.map(|place| (place, context)))
+        };
+        this.related = other
+            .into_iter()
+            .filter(|(other, _)| place.as_ref() != Some(other))
+            .collect();
+        this.hint = hints::yaml(error, place.as_ref()).map(str::to_owned);
+        this.place = place.map(Box::new);
         this
     }
 
@@ -503,8 +511,10 @@ impl<'a> World<'a> {
         if let Some(document) = documents.get(document) {
             let mut places = error.trace().iter().map(|place| {
                 let path = place.source.name.as_deref().unwrap_or(&document.path);
-                document.place(path, &place.source.text, place.line, place.column, 1)
+                let column = hints::opening_column(error, place);
+                document.place(path, &place.source.text, place.line, column, 1)
             });
+            this.hint = hints::template(error);
             this.place = places.next().map(Box::new);
             this.related = places
                 .map(|place| (place, "used here".to_owned()))

@@ -186,12 +186,18 @@ impl Verifier<'_, '_> {
             [_] => {}
             many => {
                 let many = many.join(", ");
-                let second = arguments.iter().filter(|a| a.as_str().is_some()).nth(1);
-                let span = second.map_or(span, |node| node.span);
+                // The function of the key stands in the list too, with the key's place.
+                let stray = arguments
+                    .iter()
+                    .filter(|argument| argument.as_str().is_some() && argument.span != span)
+                    .nth(usize::from(
+                        !arguments.iter().any(|argument| argument.span == span),
+                    ));
+                let span = stray.map_or(span, |node| node.span);
                 self.report(
                     format!("Too many functions declared in state '{name}' in SLS '{sls}'. Please choose one of the following: {many}"),
                     span,
-                    "",
+                    "a state calls one function; an argument needs a name: `- name: value`",
                 );
             }
         }

@@ -2,9 +2,17 @@
 
 use crate::registry::Registry;
 
+mod disk;
+mod network;
+mod service;
+mod status;
 mod test;
 
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
+    disk::register(registry);
+    network::register(registry);
+    service::register(registry);
+    status::register(registry);
     test::register(registry);
 }

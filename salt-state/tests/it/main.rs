@@ -5,6 +5,7 @@
     reason = "the counts of recorded cases are shown"
 )]
 
+mod functions;
 mod golden;
 mod mistakes;
 mod yaml;

@@ -298,13 +298,8 @@ pub(crate) fn resolver(machine: &dyn Observe) -> Map {
             Some("domain") => domain = words.next().unwrap_or_default(),
             Some("search") => search = words.collect(),
             Some("sortlist") => sort.extend(words),
-            Some("options") => {
-                for option in words {
-                    if !options.contains(&option) {
-                        options.push(option);
-                    }
-                }
-            }
+            // Salt takes one option of a line.
+            Some("options") => options.extend(words.next().filter(|one| !options.contains(one))),
             _ => {}
         }
     }
@@ -324,4 +319,58 @@ pub(crate) fn resolver(machine: &dyn Observe) -> Map {
         ("search", search.into_iter().collect()),
         ("options", options.into_iter().collect()),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::FakeSystem;
+    use crate::yaml;
+
+    /// Recorded with Salt 3008.3.
+    #[test]
+    fn the_resolvers_configuration_is_read() {
+        let check = |content: &str, expected: &str| {
+            let machine = FakeSystem::new().file("/etc/resolv.conf", content);
+            let expected = yaml::load(expected).unwrap();
+            let found = resolver(&machine);
+            for (key, value) in expected.as_map().unwrap() {
+                assert_eq!(found.get_value(key), Some(value), "{content}");
+            }
+            assert_eq!(found.len(), 7);
+        };
+        check(
+            "nameserver 10.0.0.1\nnameserver fe80::1%eth0\nnameserver bad\nsearch a.b c.d\n\
+             options ndots:2 timeout:1\n",
+            "{nameservers: [10.0.0.1, 'fe80::1%eth0'], ip4_nameservers: [10.0.0.1],
+              ip6_nameservers: ['fe80::1%eth0'], domain: '', search: [a.b, c.d],
+              options: ['ndots:2'], sortlist: []}",
+        );
+        check(
+            "# c\n; d\nnameserver 1.1.1.1 # tail\nnameserver 1.1.1.1\n",
+            "{nameservers: [1.1.1.1]}",
+        );
+        check(
+            "search a\nsearch b c\ndomain x.y\n",
+            "{search: [b, c], domain: x.y}",
+        );
+        check(
+            "options a\noptions b\nnameserver\n",
+            "{options: [a, b], nameservers: []}",
+        );
+    }
+
+    #[test]
+    fn systemds_own_configuration_comes_first() {
+        let machine = FakeSystem::new()
+            .file("/etc/resolv.conf", "nameserver 127.0.0.53\n")
+            .file(
+                "/run/systemd/resolve/resolv.conf",
+                "nameserver 192.0.2.53\n",
+            );
+
+        let servers = resolver(&machine).get("nameservers").cloned();
+
+        assert_eq!(servers, Some(Value::List(vec!["192.0.2.53".into()])));
+    }
 }

@@ -5,6 +5,7 @@ use crate::registry::Registry;
 mod disk;
 mod network;
 mod service;
+mod state;
 mod status;
 mod test;
 
@@ -14,5 +15,6 @@ pub(crate) fn register(registry: &mut Registry) {
     network::register(registry);
     service::register(registry);
     status::register(registry);
+    state::register(registry);
     test::register(registry);
 }

@@ -5,6 +5,7 @@
     reason = "the counts of recorded cases are shown"
 )]
 
+mod corpus;
 mod functions;
 mod golden;
 mod mistakes;

@@ -17,7 +17,7 @@ use salt_proto::{
     MinionConfig, MinionEvent, MinionId, MinionLink, Profile, RequestId, RequestStep, Value,
 };
 
-use crate::{checks, vectors};
+use crate::vectors;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -449,15 +449,5 @@ impl Pair {
 
     pub(crate) fn count(&self, wanted: impl Fn(&MinionEvent) -> bool) -> usize {
         self.events.iter().filter(|event| wanted(event)).count()
-    }
-}
-
-#[test]
-fn the_kept_inputs_of_the_fuzz_targets_pass() {
-    for input in checks::corpus("master_core") {
-        checks::machines::master_core(&input);
-    }
-    for input in checks::corpus("minion_link") {
-        checks::machines::minion_link(&input);
     }
 }

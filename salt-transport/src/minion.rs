@@ -100,8 +100,8 @@ enum Waiting {
     Caller(oneshot::Sender<Result<Value>>),
     Pillar(Vec<oneshot::Sender<Result<Arc<Map>>>>),
     Return(Map),
-    /// Something whose loss is only logged.
-    Nobody(&'static str),
+    /// A start event, and the one that comes after it.
+    Start(Option<String>),
 }
 
 /// What woke the minion up; lives for one step.
@@ -352,10 +352,12 @@ impl Minion {
         if !self.settings.start_event {
             return;
         }
+        let tag = format!("salt/minion/{}/start", self.link.id());
         if self.settings.legacy_start_event && !back {
-            self.fire_start("minion_start".to_owned());
+            self.fire_start("minion_start", Some(tag));
+        } else {
+            self.fire_start(&tag, None);
         }
-        self.fire_start(format!("salt/minion/{}/start", self.link.id()));
     }
 
     fn handle_subscription(&mut self, event: SubscriptionEvent, now: Instant) {
@@ -438,7 +440,6 @@ impl Minion {
                     tracing::warn!(jid = load.str("jid"), "the master did not take a return");
                 }
             }
-            (Waiting::Nobody(_), Ok(_)) => {}
             (Waiting::Return(load), Err(error)) => {
                 tracing::warn!(
                     jid = load.str("jid"),
@@ -447,12 +448,14 @@ impl Minion {
                 );
                 self.returns.retry(load, now());
             }
-            (Waiting::Nobody(what), Err(error)) => {
-                tracing::warn!(
-                    what,
-                    error = &error as &dyn std::error::Error,
-                    "not delivered"
-                );
+            (Waiting::Start(then), answer) => {
+                if let Err(error) = answer {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "the start event was not delivered");
+                }
+                if let Some(tag) = then {
+                    self.fire_start(&tag, None);
+                }
             }
         }
     }
@@ -508,15 +511,13 @@ impl Minion {
             .set_facts(Map::clone(&grains), Map::clone(&pillar));
     }
 
-    fn fire_start(&mut self, tag: String) {
+    fn fire_start(&mut self, tag: &str, then: Option<String>) {
         let id = self.link.id();
-        let text = format!(
-            "Minion {id} started at {}",
-            clock::asctime(clock::unix_micros())
-        );
-        let load = handle::event_load(id, &tag, text.into(), None);
+        let now = clock::asctime(clock::unix_micros());
+        let text = format!("Minion {id} started at {now}");
+        let load = handle::event_load(id, tag, text.into(), None);
         let request = self.link.request(load);
-        self.waiting.insert(request, Waiting::Nobody("start event"));
+        self.waiting.insert(request, Waiting::Start(then));
     }
 
     fn begin(&mut self, job: Job) {

@@ -286,7 +286,7 @@ impl Minion {
             }
             MinionEvent::Job(job) => {
                 // Kept before it starts, or a restart could run it again.
-                self.memory.keep_jobs(self.link.jobs());
+                self.memory.keep_job(&job.jid, self.link.jobs());
                 self.begin(*job);
             }
             MinionEvent::Gap { missed } => tracing::warn!(missed, "publications were missed"),

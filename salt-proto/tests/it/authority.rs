@@ -1,16 +1,22 @@
 //! What a master serves to whom: a taken minion that speaks the protocol
 //! perfectly gets nothing but its own (security.md §5.2 K-03, K-05; §5.4; §5.5).
 
-use salt_crypto::{Nonce, Purpose, Secret, SessionKey, Signing, Suite, token};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use salt_crypto::{Nonce, PublicKey, Purpose, Secret, SessionKey, Signing, Suite, token};
+use salt_proto::keystore::{KeyState, KeyStore, KeyStoreError};
 use salt_proto::master::{OperationKind, OperatorKeys, PeerRule, PeerRules, Refusal};
 use salt_proto::message::AesCommand;
 use salt_proto::msgpack::{self, Dialect};
-use salt_proto::{Map, MasterCore, MasterEvent, MinionId, RequestStep, Value, envelope, ret};
+use salt_proto::{
+    Map, MasterCore, MasterEvent, MemoryKeyStore, MinionId, RequestStep, Value, envelope, ret,
+};
 
 use crate::handshake::clear;
 use crate::machines::{
     Pair, Seeded, UNIX, answered, assert_refused, authorised, core, decoded, encoded, id,
-    master_config, minion_config, minion_identity, worked,
+    master_config, minion_config, minion_identity, seeded, worked,
 };
 
 /// A taken minion: speaks the protocol perfectly, and says what it likes.
@@ -252,6 +258,60 @@ fn k05_keys_changed_behind_the_masters_back_end_sessions_too() {
         assert!(!core.publish_key().ct_eq(&before));
         assert_eq!(core.signed_in().count(), 0);
     }
+}
+
+/// A store whose disk can fail.
+struct Failing(MemoryKeyStore, Arc<AtomicBool>);
+
+impl KeyStore for Failing {
+    fn state(&self, id: &MinionId) -> Result<KeyState, KeyStoreError> {
+        match self.1.load(Ordering::Relaxed) {
+            true => Err(KeyStoreError::new("reading a key", "the disk is full")),
+            false => self.0.state(id),
+        }
+    }
+
+    fn submit(&mut self, id: &MinionId, key: &PublicKey) -> Result<(), KeyStoreError> {
+        self.0.submit(id, key)
+    }
+
+    fn accept(&mut self, id: &MinionId, key: &PublicKey) -> Result<(), KeyStoreError> {
+        self.0.accept(id, key)
+    }
+
+    fn reject(&mut self, id: &MinionId, key: &PublicKey) -> Result<(), KeyStoreError> {
+        self.0.reject(id, key)
+    }
+
+    fn deny(&mut self, id: &MinionId, key: &PublicKey) -> Result<(), KeyStoreError> {
+        self.0.deny(id, key)
+    }
+
+    fn remove(&mut self, id: &MinionId) -> Result<(), KeyStoreError> {
+        self.0.remove(id)
+    }
+
+    fn accepted(&self) -> Result<Vec<MinionId>, KeyStoreError> {
+        self.0.accepted()
+    }
+}
+
+#[test]
+fn a_store_that_cannot_tell_serves_nobody_and_ends_nothing() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let store = Box::new(Failing(MemoryKeyStore::new(), Arc::clone(&fails)));
+    let mut core = MasterCore::new(master_config(), store, seeded(1), UNIX).unwrap();
+    let puppet = Puppet::new(&mut core, "web1", 0);
+    let publish_key = core.publish_key().clone();
+
+    fails.store(true, Ordering::Relaxed);
+    assert_refused(worked(&mut core, &puppet.request(&puppet.load), UNIX));
+    core.check_sessions(UNIX);
+    assert_eq!(refusals(&mut core), [Refusal::KeyStore]);
+
+    fails.store(false, Ordering::Relaxed);
+    assert!(core.publish_key().ct_eq(&publish_key));
+    authorised(worked(&mut core, &puppet.request(&puppet.load), UNIX));
 }
 
 // K-05

@@ -7,6 +7,7 @@
 
 mod corpus;
 mod functions;
+mod module_functions;
 mod golden;
 mod mistakes;
 mod yaml;

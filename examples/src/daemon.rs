@@ -22,8 +22,15 @@ pub const OPTIONS: &[Opt] = &[
         "Console logging log level. One of 'all', 'garbage', 'trace', 'debug', 'profile', 'info', 'warning', \
          'error', 'critical', 'quiet'. Default: 'warning'.",
     ),
-    Opt::value(&["--log-file"], "LOG_FILE", "Log to this file instead of standard error."),
-    Opt::flag(&["--disable-keepalive"], "Accepted for compatibility: there is no parent process."),
+    Opt::value(
+        &["--log-file"],
+        "LOG_FILE",
+        "Log to this file instead of standard error.",
+    ),
+    Opt::flag(
+        &["--disable-keepalive"],
+        "Accepted for compatibility: there is no parent process.",
+    ),
 ];
 
 /// Runs a program: reads its command line, prints what went wrong, and says so by its exit status.
@@ -55,7 +62,10 @@ pub fn main_with_code(
         return ExitCode::SUCCESS;
     }
     if parsed.has("-h") {
-        print!("{}", options::help(&format!("{name} [options]"), about, options));
+        print!(
+            "{}",
+            options::help(&format!("{name} [options]"), about, options)
+        );
         return ExitCode::SUCCESS;
     }
     match run(&parsed) {

@@ -1,6 +1,10 @@
 //! Shared parts of the example programs: what Salt's own programs do, in small files over the libraries.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs talk to people")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "programs talk to people"
+)]
 
 pub mod call_args;
 pub mod config;
@@ -11,9 +15,9 @@ pub mod master;
 pub mod minion;
 pub mod options;
 pub mod output;
+pub mod salt;
 pub mod salt_call;
 pub mod salt_key;
-pub mod salt;
 mod signals;
 
 pub use failure::Failure;
@@ -34,5 +38,8 @@ pub fn rng() -> StdRng {
 
 /// The name of the user this process runs as; `root` when it has none.
 pub(crate) fn user_name() -> String {
-    std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "root".to_owned())
+    std::env::var("USER")
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "root".to_owned())
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use salt_crypto::Signing;
-use salt_proto::frame::Framing;
 use salt_proto::event::StampStyle;
+use salt_proto::frame::Framing;
 use salt_proto::master::{OperatorKeys, PeerRule, PeerRules};
 use salt_proto::target::Release;
 use salt_proto::{Map, Profile, Value};
@@ -20,7 +20,9 @@ use salt_transport::events::{EventBus, EventBusConfig, PUBLISH_PULL};
 use salt_transport::files::{FileHash, FileServer, FileServerConfig};
 use salt_transport::jobs::JobCache;
 use salt_transport::pki::{AutoSignPolicy, KeyPairOptions, RootKey};
-use salt_transport::{Listen, Master, MasterBuilder, MasterSettings, PkiDir, ReceiveLimits, Tcp, Wire};
+use salt_transport::{
+    Listen, Master, MasterBuilder, MasterSettings, PkiDir, ReceiveLimits, Tcp, Wire,
+};
 
 use crate::config::{MasterConfig, SecurityProfile};
 use crate::{Failure, rng, signals};
@@ -40,8 +42,16 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
 
     make_private_dir(&config.sock_dir)?;
     let bus = EventBusConfig {
-        framing: if release == Release::V3006 { Framing::Prefixed } else { Framing::Bare },
-        stamps: if release == Release::V3008 { StampStyle::Utc } else { StampStyle::Naive },
+        framing: if release == Release::V3006 {
+            Framing::Prefixed
+        } else {
+            Framing::Bare
+        },
+        stamps: if release == Release::V3008 {
+            StampStyle::Utc
+        } else {
+            StampStyle::Naive
+        },
         ..EventBusConfig::master(&config.sock_dir)
     };
     let (bus, bussing) = EventBus::bind(bus)?;
@@ -79,14 +89,22 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
 }
 
 async fn listen(interface: &str, port: u16) -> Result<impl Listen, Failure> {
-    let host = if interface.contains(':') { format!("[{interface}]") } else { interface.to_owned() };
+    let host = if interface.contains(':') {
+        format!("[{interface}]")
+    } else {
+        interface.to_owned()
+    };
     Tcp::bind(&format!("{host}:{port}"))
         .await
         .map_err(|error| Failure::new(format!("cannot listen on {host}:{port}: {error}")))
 }
 
 /// Everything a master is made of, by its configuration.
-fn builder(config: &MasterConfig, release: Release, bus: EventBus) -> Result<MasterBuilder, Failure> {
+fn builder(
+    config: &MasterConfig,
+    release: Release,
+    bus: EventBus,
+) -> Result<MasterBuilder, Failure> {
     let mut rng = rng();
     let pki = PkiDir::open(&config.pki_dir)?;
     let options = KeyPairOptions {
@@ -113,7 +131,9 @@ fn builder(config: &MasterConfig, release: Release, bus: EventBus) -> Result<Mas
         operators.insert(user, RootKey::create(&config.cachedir, user, &mut rng)?);
     }
     if !config.publisher_acl.is_empty() {
-        tracing::warn!("`publisher_acl` grants nothing here: only the users of the master itself may publish");
+        tracing::warn!(
+            "`publisher_acl` grants nothing here: only the users of the master itself may publish"
+        );
     }
 
     let settings = MasterSettings {
@@ -159,22 +179,25 @@ fn builder(config: &MasterConfig, release: Release, bus: EventBus) -> Result<Mas
     let publish_signing = publish_signing(config)?;
     let peers = peer_rules(config, "peer")?;
     let peer_runners = peer_rules(config, "peer_run")?;
-    Ok(Master::builder(identity, pki.minion_keys().with_auto_sign(auto_sign))
-        .profile(profile(config))
-        .operators(operators)
-        .core(|core| {
-            core.signing_identity = signing_identity;
-            core.publish_port = config.publish_port;
-            core.publish_signing = publish_signing;
-            core.peers = peers;
-            core.peer_runners = peer_runners;
-            core.max_minions = config.max_minions;
-            core.session_lifetime = config.publish_session.max(Duration::from_secs(60));
-            core.max_skew = (!config.request_server_ttl.is_zero()).then_some(config.request_server_ttl);
-            core.require_signed_returns = config.require_minion_sign_messages;
-            core.minions_may_revoke = config.allow_minion_key_revoke;
-        })
-        .settings(settings))
+    Ok(
+        Master::builder(identity, pki.minion_keys().with_auto_sign(auto_sign))
+            .profile(profile(config))
+            .operators(operators)
+            .core(|core| {
+                core.signing_identity = signing_identity;
+                core.publish_port = config.publish_port;
+                core.publish_signing = publish_signing;
+                core.peers = peers;
+                core.peer_runners = peer_runners;
+                core.max_minions = config.max_minions;
+                core.session_lifetime = config.publish_session.max(Duration::from_secs(60));
+                core.max_skew =
+                    (!config.request_server_ttl.is_zero()).then_some(config.request_server_ttl);
+                core.require_signed_returns = config.require_minion_sign_messages;
+                core.minions_may_revoke = config.allow_minion_key_revoke;
+            })
+            .settings(settings),
+    )
 }
 
 fn profile(config: &MasterConfig) -> Profile {
@@ -182,19 +205,30 @@ fn profile(config: &MasterConfig) -> Profile {
         SecurityProfile::Strict => Profile::strict(),
         SecurityProfile::Compat => Profile::compat(),
     };
-    if config.aes_gcm { profile } else { profile.without_aes_gcm() }
+    if config.aes_gcm {
+        profile
+    } else {
+        profile.without_aes_gcm()
+    }
 }
 
 fn wire(transport: &str) -> Wire {
-    if transport == "tcp" { Wire::Tcp } else { Wire::Zeromq }
+    if transport == "tcp" {
+        Wire::Tcp
+    } else {
+        Wire::Zeromq
+    }
 }
 
 /// The signature of publishes: what is configured, else the strong form, which every supported minion verifies.
 fn publish_signing(config: &MasterConfig) -> Result<Signing, Failure> {
     match config.publish_signing_algorithm.as_deref() {
         None => Ok(Signing::Pkcs1v15Sha224),
-        Some(name) => Signing::from_name(name)
-            .map_err(|_| Failure::new(format!("`publish_signing_algorithm: {name}` is unknown; PKCS1v15-SHA224"))),
+        Some(name) => Signing::from_name(name).map_err(|_| {
+            Failure::new(format!(
+                "`publish_signing_algorithm: {name}` is unknown; PKCS1v15-SHA224"
+            ))
+        }),
     }
 }
 
@@ -209,11 +243,16 @@ fn release(config: &MasterConfig) -> Result<Release, Failure> {
         Value::Float(x) => x.to_string(),
         value => value.as_str().unwrap_or_default().to_owned(),
     });
-    match stated.as_deref().map(|text| text.split('.').next().unwrap_or_default()) {
+    match stated
+        .as_deref()
+        .map(|text| text.split('.').next().unwrap_or_default())
+    {
         None | Some("3008") => Ok(Release::V3008),
         Some("3007") => Ok(Release::V3007),
         Some("3006") => Ok(Release::V3006),
-        Some(other) => Err(Failure::new(format!("`salt_release: {other}` must be 3006, 3007 or 3008"))),
+        Some(other) => Err(Failure::new(format!(
+            "`salt_release: {other}` must be 3006, 3007 or 3008"
+        ))),
     }
 }
 
@@ -260,7 +299,9 @@ pub(crate) fn shown_options(options: &Map) -> Map {
     let mut shown = options.clone();
     shown.retain(|key, _| {
         let key = key.as_str().unwrap_or_default();
-        !["pass", "secret", "token", "key"].iter().any(|word| key.contains(word))
+        !["pass", "secret", "token", "key"]
+            .iter()
+            .any(|word| key.contains(word))
     });
     shown
 }

@@ -63,7 +63,9 @@ fn write_json(value: &Value, indent: Option<usize>, level: usize, out: &mut Stri
         Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Value::Int(_) | Value::UInt(_) => out.push_str(&python::str(value)),
         Value::Float(x) if x.is_nan() => out.push_str("NaN"),
-        Value::Float(x) if x.is_infinite() => out.push_str(if *x > 0.0 { "Infinity" } else { "-Infinity" }),
+        Value::Float(x) if x.is_infinite() => {
+            out.push_str(if *x > 0.0 { "Infinity" } else { "-Infinity" })
+        }
         Value::Float(_) => out.push_str(&python::str(value)),
         Value::List(items) if items.is_empty() => out.push_str("[]"),
         Value::List(items) => {
@@ -111,7 +113,9 @@ fn yaml(value: &Value, indent: Option<i64>) -> String {
     let options = yaml::DumpOptions {
         flow_style: Some(false),
         sort_keys: true,
-        indent: indent.and_then(|indent| usize::try_from(indent).ok()).unwrap_or(2),
+        indent: indent
+            .and_then(|indent| usize::try_from(indent).ok())
+            .unwrap_or(2),
         ..yaml::DumpOptions::default()
     };
     let text = yaml::dump(value, &options);
@@ -154,7 +158,11 @@ fn newline_values_only(value: &Value) -> String {
 /// with ids or with fingerprints by id.
 pub fn keys(value: &Map, color: bool) -> String {
     let paint = |code: &str, text: &str| {
-        if color { format!("\u{1b}[{code}m{text}\u{1b}[0;0m") } else { text.to_owned() }
+        if color {
+            format!("\u{1b}[{code}m{text}\u{1b}[0;0m")
+        } else {
+            text.to_owned()
+        }
     };
     let sections = [
         ("minions", "Accepted Keys:", "0;32"),
@@ -173,7 +181,11 @@ pub fn keys(value: &Map, color: bool) -> String {
             Some(Value::Map(ids)) => {
                 lines.push(paint(code, title));
                 for (id, text) in ids {
-                    lines.push(format!("{}:  {}", paint(code, &python::str(id)), python::str(text)));
+                    lines.push(format!(
+                        "{}:  {}",
+                        paint(code, &python::str(id)),
+                        python::str(text)
+                    ));
                 }
             }
             _ => {}
@@ -193,14 +205,16 @@ mod tests {
         match json {
             serde_json::Value::Null => Value::Null,
             serde_json::Value::Bool(b) => (*b).into(),
-            serde_json::Value::Number(n) => {
-                n.as_i64().map_or_else(|| n.as_f64().unwrap().into(), Value::from)
-            }
+            serde_json::Value::Number(n) => n
+                .as_i64()
+                .map_or_else(|| n.as_f64().unwrap().into(), Value::from),
             serde_json::Value::String(text) => text.into(),
             serde_json::Value::Array(items) => items.iter().map(value).collect(),
-            serde_json::Value::Object(map) => {
-                map.iter().map(|(key, item)| (key.as_str(), value(item))).collect::<Map>().into()
-            }
+            serde_json::Value::Object(map) => map
+                .iter()
+                .map(|(key, item)| (key.as_str(), value(item)))
+                .collect::<Map>()
+                .into(),
         }
     }
 

@@ -17,25 +17,75 @@ use crate::{Failure, daemon, minion};
 pub const OPTIONS: &[Opt] = &[
     Opt::flag(&["--version"], "show program's version number and exit"),
     Opt::flag(&["-h", "--help"], "show this help message and exit"),
-    Opt::value(&["-c", "--config-dir"], "CONFIG_DIR", "Pass in an alternative configuration directory. Default: '/etc/salt'."),
-    Opt::value(&["-l", "--log-level"], "LOG_LEVEL", "Console logging log level. Default: 'warning'."),
-    Opt::value(&["--log-file"], "LOG_FILE", "Log to this file instead of standard error."),
-    Opt::flag(&["--local"], "Run salt-call locally, as if there was no master running."),
+    Opt::value(
+        &["-c", "--config-dir"],
+        "CONFIG_DIR",
+        "Pass in an alternative configuration directory. Default: '/etc/salt'.",
+    ),
+    Opt::value(
+        &["-l", "--log-level"],
+        "LOG_LEVEL",
+        "Console logging log level. Default: 'warning'.",
+    ),
+    Opt::value(
+        &["--log-file"],
+        "LOG_FILE",
+        "Log to this file instead of standard error.",
+    ),
+    Opt::flag(
+        &["--local"],
+        "Run salt-call locally, as if there was no master running.",
+    ),
     Opt::value(&["--id"], "ID", "Specify the minion id to use."),
     Opt::value(&["--master"], "MASTER", "Specify the master to use."),
-    Opt::value(&["--file-root"], "DIR", "Set this directory as the base file root."),
-    Opt::value(&["--pillar-root"], "DIR", "Set this directory as the base pillar root."),
-    Opt::value(&["--return"], "RETURNER", "Accepted; 'none' keeps the result from the master."),
+    Opt::value(
+        &["--file-root"],
+        "DIR",
+        "Set this directory as the base file root.",
+    ),
+    Opt::value(
+        &["--pillar-root"],
+        "DIR",
+        "Set this directory as the base pillar root.",
+    ),
+    Opt::value(
+        &["--return"],
+        "RETURNER",
+        "Accepted; 'none' keeps the result from the master.",
+    ),
     Opt::flag(&["-g", "--grains"], "Print the grains."),
-    Opt::flag(&["-d", "--doc"], "Print the documentation of the function, or of all."),
-    Opt::flag(&["--retcode-passthrough"], "Exit with the retcode of the function."),
-    Opt::flag(&["--metadata"], "Print out the execution metadata as well as the return."),
+    Opt::flag(
+        &["-d", "--doc"],
+        "Print the documentation of the function, or of all.",
+    ),
+    Opt::flag(
+        &["--retcode-passthrough"],
+        "Exit with the retcode of the function.",
+    ),
+    Opt::flag(
+        &["--metadata"],
+        "Print out the execution metadata as well as the return.",
+    ),
     Opt::flag(&["--skip-grains"], "Do not load grains."),
-    Opt::flag(&["--refresh-grains-cache"], "Accepted for compatibility: grains are always fresh."),
-    Opt::value(&["--out", "--output"], "OUTPUT", "Print with this outputter."),
-    Opt::value(&["--out-indent", "--output-indent"], "N", "Indentation of that output."),
+    Opt::flag(
+        &["--refresh-grains-cache"],
+        "Accepted for compatibility: grains are always fresh.",
+    ),
+    Opt::value(
+        &["--out", "--output"],
+        "OUTPUT",
+        "Print with this outputter.",
+    ),
+    Opt::value(
+        &["--out-indent", "--output-indent"],
+        "N",
+        "Indentation of that output.",
+    ),
     Opt::flag(&["--no-color", "--no-colour"], "No colours."),
-    Opt::flag(&["--force-color", "--force-colour"], "Colours even when the output is no terminal."),
+    Opt::flag(
+        &["--force-color", "--force-colour"],
+        "Colours even when the output is no terminal.",
+    ),
 ];
 
 /// Does what the command line asks; the exit status of the function only with `--retcode-passthrough`.
@@ -50,7 +100,10 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
             overrides.insert(key, value);
         }
     }
-    for (option, key) in [("--file-root", "file_roots"), ("--pillar-root", "pillar_roots")] {
+    for (option, key) in [
+        ("--file-root", "file_roots"),
+        ("--pillar-root", "pillar_roots"),
+    ] {
         if let Some(dir) = parsed.value(option) {
             overrides.insert(key, Map::from([("base", Value::List(vec![dir.into()]))]));
         }
@@ -60,8 +113,8 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
     }
     let host = Host::new();
     let dir = PathBuf::from(parsed.value("-c").unwrap_or("/etc/salt"));
-    let config =
-        MinionConfig::read(&dir, &overrides, &host).map_err(|error| Failure::new(error.to_string()))?;
+    let config = MinionConfig::read(&dir, &overrides, &host)
+        .map_err(|error| Failure::new(error.to_string()))?;
     daemon::start_logging(parsed, &config.log_level)?;
     let mut words = parsed.words.iter();
     let function = match (words.next(), parsed.has("-g"), parsed.has("-d")) {
@@ -70,7 +123,10 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
         (Some(name), _, false) => name.clone(),
         (Some(_), _, true) => "sys.doc".to_owned(),
         (None, ..) => {
-            return Err(Failure::new("Usage: salt-call [options] <function> [arguments]\n\nfunction missing").with_code(64));
+            return Err(Failure::new(
+                "Usage: salt-call [options] <function> [arguments]\n\nfunction missing",
+            )
+            .with_code(64));
         }
     };
     let arguments: Vec<Value> = match parsed.has("-d") {
@@ -82,8 +138,20 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
         true => Map::new(),
         false => salt_state::grains::gather(&host, &config.opts, &config.config_dir),
     };
-    let call = Call { parsed, config, host, registry, grains, function, arguments };
-    if call.config.local { call.local() } else { call.with_master() }
+    let call = Call {
+        parsed,
+        config,
+        host,
+        registry,
+        grains,
+        function,
+        arguments,
+    };
+    if call.config.local {
+        call.local()
+    } else {
+        call.with_master()
+    }
 }
 
 struct Call<'a> {
@@ -106,7 +174,16 @@ struct Outcome {
 impl Call<'_> {
     fn local(self) -> Result<u8, Failure> {
         let pillar = Map::new();
-        let outcome = call(&self.registry, &self.host, &self.config, &self.grains, pillar, &self.function, &self.arguments, None);
+        let outcome = call(
+            &self.registry,
+            &self.host,
+            &self.config,
+            &self.grains,
+            pillar,
+            &self.function,
+            &self.arguments,
+            None,
+        );
         self.finish(outcome)
     }
 
@@ -168,7 +245,9 @@ impl Call<'_> {
 
     /// What the master is told.
     fn load(&self, outcome: &Outcome) -> Map {
-        let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        let micros = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_micros());
         let jid = Jid::from_unix_micros(u64::try_from(micros).unwrap_or(u64::MAX));
         Map::from([
             ("cmd", Value::from("_return")),
@@ -184,22 +263,44 @@ impl Call<'_> {
 
     fn finish(&self, outcome: Result<Outcome, CallError>) -> Result<u8, Failure> {
         let outcome = outcome.map_err(|error| match &error {
-            CallError::Unavailable(_) => Failure::new(format!("Function {} is not available: {error}", self.function)),
-            CallError::Execution(_) => Failure::new(format!("Error running '{}': {error}", self.function)),
+            CallError::Unavailable(_) => Failure::new(format!(
+                "Function {} is not available: {error}",
+                self.function
+            )),
+            CallError::Execution(_) => {
+                Failure::new(format!("Error running '{}': {error}", self.function))
+            }
             _ => Failure::new(format!("Error running '{}': {error}", self.function)),
         })?;
         let mut local = Map::new();
         if self.parsed.has("--metadata") {
             let load = self.load(&outcome);
             let told = ["jid", "fun", "fun_args", "return", "retcode", "id"];
-            let told: Map = told.into_iter().filter_map(|key| Some((key, load.get(key)?.clone()))).collect();
+            let told: Map = told
+                .into_iter()
+                .filter_map(|key| Some((key, load.get(key)?.clone())))
+                .collect();
             local.insert("local", told);
         } else {
             local.insert("local", outcome.value.clone());
         }
-        let outputter = self.parsed.value("--out").or(outcome.outputter.as_deref()).unwrap_or("nested");
+        let outputter = self
+            .parsed
+            .value("--out")
+            .or(outcome.outputter.as_deref())
+            .unwrap_or("nested");
         let indent = self.parsed.number("--out-indent").map_err(Failure::new)?;
-        println!("{}", output::show(&local.into(), outputter, Style { color: self.parsed.has("--force-color"), indent }));
+        println!(
+            "{}",
+            output::show(
+                &local.into(),
+                outputter,
+                Style {
+                    color: self.parsed.has("--force-color"),
+                    indent
+                }
+            )
+        );
         Ok(if self.parsed.has("--retcode-passthrough") {
             u8::try_from(outcome.retcode.rem_euclid(256)).unwrap_or(1)
         } else {
@@ -219,11 +320,18 @@ fn call(
     arguments: &[Value],
     master: Option<&MinionHandle>,
 ) -> Result<Outcome, CallError> {
-    let data = MinionData { id: config.id.clone(), grains: grains.clone(), pillar, config: config.opts.clone() };
+    let data = MinionData {
+        id: config.id.clone(),
+        grains: grains.clone(),
+        pillar,
+        config: config.opts.clone(),
+    };
     let mut context = Context::new(registry, host, &data);
     let ask = |load: Map| {
         let master = master.ok_or_else(|| CallError::execution("no master"))?;
-        master.blocking_request(load).map_err(|error| CallError::execution(error.to_string()))
+        master
+            .blocking_request(load)
+            .map_err(|error| CallError::execution(error.to_string()))
     };
     if master.is_some() {
         context.master = Some(&ask);
@@ -235,5 +343,9 @@ fn call(
         code => code,
     };
     let outputter = registry.outputter_of(function).map(str::to_owned);
-    Ok(Outcome { value, retcode, outputter })
+    Ok(Outcome {
+        value,
+        retcode,
+        outputter,
+    })
 }

@@ -18,32 +18,94 @@ use crate::{Failure, rng};
 pub const OPTIONS: &[Opt] = &[
     Opt::flag(&["--version"], "show program's version number and exit"),
     Opt::flag(&["-h", "--help"], "show this help message and exit"),
-    Opt::value(&["-c", "--config-dir"], "CONFIG_DIR", "Pass in an alternative configuration directory. Default: '/etc/salt'."),
+    Opt::value(
+        &["-c", "--config-dir"],
+        "CONFIG_DIR",
+        "Pass in an alternative configuration directory. Default: '/etc/salt'.",
+    ),
     Opt::value(&["--log-level"], "LOG_LEVEL", "Console logging log level."),
-    Opt::value(&["-l", "--list"], "ARG", "List the public keys: 'pre', 'un' or 'unaccepted'; 'acc' or 'accepted'; 'rej' or 'rejected'; 'den' or 'denied'; 'all'."),
+    Opt::value(
+        &["-l", "--list"],
+        "ARG",
+        "List the public keys: 'pre', 'un' or 'unaccepted'; 'acc' or 'accepted'; 'rej' or 'rejected'; 'den' or 'denied'; 'all'.",
+    ),
     Opt::flag(&["-L", "--list-all"], "List all public keys."),
-    Opt::value(&["-a", "--accept"], "ACCEPT", "Accept the specified public key; globs are supported."),
+    Opt::value(
+        &["-a", "--accept"],
+        "ACCEPT",
+        "Accept the specified public key; globs are supported.",
+    ),
     Opt::flag(&["-A", "--accept-all"], "Accept all pending keys."),
-    Opt::value(&["-r", "--reject"], "REJECT", "Reject the specified public key; globs are supported."),
+    Opt::value(
+        &["-r", "--reject"],
+        "REJECT",
+        "Reject the specified public key; globs are supported.",
+    ),
     Opt::flag(&["-R", "--reject-all"], "Reject all pending keys."),
-    Opt::flag(&["--include-all"], "Include rejected/accepted keys when accepting/rejecting."),
-    Opt::flag(&["--include-accepted"], "Include accepted keys when rejecting."),
-    Opt::flag(&["--include-rejected"], "Include rejected keys when accepting."),
-    Opt::flag(&["--include-denied"], "Include denied keys when accepting/rejecting."),
-    Opt::value(&["-p", "--print"], "PRINT", "Print the specified public key."),
+    Opt::flag(
+        &["--include-all"],
+        "Include rejected/accepted keys when accepting/rejecting.",
+    ),
+    Opt::flag(
+        &["--include-accepted"],
+        "Include accepted keys when rejecting.",
+    ),
+    Opt::flag(
+        &["--include-rejected"],
+        "Include rejected keys when accepting.",
+    ),
+    Opt::flag(
+        &["--include-denied"],
+        "Include denied keys when accepting/rejecting.",
+    ),
+    Opt::value(
+        &["-p", "--print"],
+        "PRINT",
+        "Print the specified public key.",
+    ),
     Opt::flag(&["-P", "--print-all"], "Print all public keys."),
-    Opt::value(&["-d", "--delete"], "DELETE", "Delete the specified key; globs are supported."),
+    Opt::value(
+        &["-d", "--delete"],
+        "DELETE",
+        "Delete the specified key; globs are supported.",
+    ),
     Opt::flag(&["-D", "--delete-all"], "Delete all keys."),
-    Opt::value(&["-f", "--finger"], "FINGER", "Print the specified key's fingerprint."),
-    Opt::flag(&["-F", "--finger-all"], "Print all keys' fingerprints, the master's own first."),
+    Opt::value(
+        &["-f", "--finger"],
+        "FINGER",
+        "Print the specified key's fingerprint.",
+    ),
+    Opt::flag(
+        &["-F", "--finger-all"],
+        "Print all keys' fingerprints, the master's own first.",
+    ),
     Opt::value(&["--gen-keys"], "NAME", "Generate a key pair of this name."),
-    Opt::value(&["--gen-keys-dir"], "DIR", "The directory for --gen-keys. Default: '.'."),
-    Opt::value(&["--keysize"], "BITS", "The size for --gen-keys. Default: 2048."),
+    Opt::value(
+        &["--gen-keys-dir"],
+        "DIR",
+        "The directory for --gen-keys. Default: '.'.",
+    ),
+    Opt::value(
+        &["--keysize"],
+        "BITS",
+        "The size for --gen-keys. Default: 2048.",
+    ),
     Opt::flag(&["-y", "--yes"], "Answer yes to all questions."),
-    Opt::value(&["--out", "--output"], "OUTPUT", "Print with this outputter."),
-    Opt::value(&["--out-indent", "--output-indent"], "N", "Indentation of that output."),
+    Opt::value(
+        &["--out", "--output"],
+        "OUTPUT",
+        "Print with this outputter.",
+    ),
+    Opt::value(
+        &["--out-indent", "--output-indent"],
+        "N",
+        "Indentation of that output.",
+    ),
     Opt::flag(&["--no-color", "--no-colour"], "No colours."),
-    Opt::flag(&["--force-color", "--force-colour"], "Colours even when the output is no terminal."),
+    Opt::flag(
+        &["--force-color", "--force-colour"],
+        "Colours even when the output is no terminal.",
+    ),
     Opt::flag(&["-q", "--quiet"], "Print nothing but what was asked for."),
 ];
 
@@ -57,9 +119,15 @@ pub fn run(parsed: &Parsed) -> Result<(), Failure> {
         return generate(parsed, name);
     }
     let dir = PathBuf::from(parsed.value("-c").unwrap_or("/etc/salt"));
-    let config = MasterConfig::read(&dir, &Map::new()).map_err(|error| Failure::new(error.to_string()))?;
+    let config =
+        MasterConfig::read(&dir, &Map::new()).map_err(|error| Failure::new(error.to_string()))?;
     let pki = PkiDir::open(&config.pki_dir)?;
-    let tool = Tool { parsed, keys: pki.minion_keys(), pki, config: &config };
+    let tool = Tool {
+        parsed,
+        keys: pki.minion_keys(),
+        pki,
+        config: &config,
+    };
     let all = || "*".to_owned();
     let glob = |name: &str| parsed.value(name).map(str::to_owned);
     if let Some(glob) = glob("-a").or_else(|| parsed.has("-A").then(all)) {
@@ -84,12 +152,27 @@ pub fn run(parsed: &Parsed) -> Result<(), Failure> {
 }
 
 fn generate(parsed: &Parsed, name: &str) -> Result<(), Failure> {
-    let bits = parsed.number("--keysize").map_err(Failure::new)?.unwrap_or(2048);
+    let bits = parsed
+        .number("--keysize")
+        .map_err(Failure::new)?
+        .unwrap_or(2048);
     let pki = PkiDir::open(parsed.value("--gen-keys-dir").unwrap_or("."))?;
-    if pki.existing_identity(name, &KeyPairOptions::default())?.is_some() {
-        return Err(Failure::new(format!("{name}.pem is there already, and is not replaced")));
+    if pki
+        .existing_identity(name, &KeyPairOptions::default())?
+        .is_some()
+    {
+        return Err(Failure::new(format!(
+            "{name}.pem is there already, and is not replaced"
+        )));
     }
-    pki.identity(name, &KeyPairOptions { bits, ..KeyPairOptions::default() }, &mut rng())?;
+    pki.identity(
+        name,
+        &KeyPairOptions {
+            bits,
+            ..KeyPairOptions::default()
+        },
+        &mut rng(),
+    )?;
     Ok(())
 }
 
@@ -130,7 +213,12 @@ impl Tool<'_> {
                     nodegroups: &nothing,
                 })
         };
-        Ok(self.keys.list(status)?.into_iter().filter(matches).collect())
+        Ok(self
+            .keys
+            .list(status)?
+            .into_iter()
+            .filter(matches)
+            .collect())
     }
 
     fn list(&self, which: &str) -> Result<(), Failure> {
@@ -140,7 +228,12 @@ impl Tool<'_> {
             "rej" | "rejected" => &[KeyStatus::Rejected],
             "den" | "denied" => &[KeyStatus::Denied],
             // The order of Salt's JSON.
-            "all" => &[KeyStatus::Pending, KeyStatus::Rejected, KeyStatus::Accepted, KeyStatus::Denied],
+            "all" => &[
+                KeyStatus::Pending,
+                KeyStatus::Rejected,
+                KeyStatus::Accepted,
+                KeyStatus::Denied,
+            ],
             other => {
                 return Err(Failure::new(format!(
                     "'{other}' is not a valid argument to '--list'; one of acc, pre, un, rej, den, all"
@@ -150,7 +243,12 @@ impl Tool<'_> {
         };
         let mut map = Map::new();
         for status in wanted {
-            let ids: Value = self.keys.list(*status)?.iter().map(MinionId::as_str).collect();
+            let ids: Value = self
+                .keys
+                .list(*status)?
+                .iter()
+                .map(MinionId::as_str)
+                .collect();
             map.insert(status.directory(), ids);
         }
         self.print_map(map);
@@ -158,10 +256,20 @@ impl Tool<'_> {
     }
 
     /// Moves or deletes keys, after asking.
-    fn change(&self, glob: &str, from: &[KeyStatus], to: Option<KeyStatus>, done: &str) -> Result<(), Failure> {
+    fn change(
+        &self,
+        glob: &str,
+        from: &[KeyStatus],
+        to: Option<KeyStatus>,
+        done: &str,
+    ) -> Result<(), Failure> {
         let mut found = Vec::new();
         for status in from {
-            found.extend(self.matching(glob, *status)?.into_iter().map(|id| (id, *status)));
+            found.extend(
+                self.matching(glob, *status)?
+                    .into_iter()
+                    .map(|id| (id, *status)),
+            );
         }
         if found.is_empty() {
             let names: Vec<&str> = match to {
@@ -176,12 +284,17 @@ impl Tool<'_> {
                     })
                     .collect(),
             };
-            println!("The key glob '{glob}' does not match any {} keys.", names.join(" or "));
+            println!(
+                "The key glob '{glob}' does not match any {} keys.",
+                names.join(" or ")
+            );
             return Ok(());
         }
         let mut shown = Map::new();
         for (id, status) in &found {
-            if let Value::List(ids) = shown.get_or_insert_with(status.directory(), || Value::List(Vec::new())) {
+            if let Value::List(ids) =
+                shown.get_or_insert_with(status.directory(), || Value::List(Vec::new()))
+            {
                 ids.push(id.as_str().into());
             }
         }
@@ -207,7 +320,8 @@ impl Tool<'_> {
                 println!("Key for minion {id} {done}.");
             }
             let place = to.unwrap_or(*status).directory();
-            if let Value::List(ids) = changed.get_or_insert_with(place, || Value::List(Vec::new())) {
+            if let Value::List(ids) = changed.get_or_insert_with(place, || Value::List(Vec::new()))
+            {
                 ids.push(id.as_str().into());
             }
             if was_served && self.config.rotate_aes_key {
@@ -225,19 +339,31 @@ impl Tool<'_> {
 
     /// Tells a running master's bus; without one there is nobody to tell.
     fn tell(&self, id: &MinionId, act: &str) {
-        let data = Map::from([("result", Value::from(true)), ("act", act.into()), ("id", id.as_str().into())]);
+        let data = Map::from([
+            ("result", Value::from(true)),
+            ("act", act.into()),
+            ("id", id.as_str().into()),
+        ]);
         let path = self.config.sock_dir.join(MASTER_PULL);
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+        else {
             return;
         };
-        runtime.block_on(events::submit(&path, Event::new("salt/key", data))).ok();
+        runtime
+            .block_on(events::submit(&path, Event::new("salt/key", data)))
+            .ok();
     }
 
     fn fingerprints(&self, glob: &str, with_local: bool) -> Result<(), Failure> {
         let hash = FingerprintHash::from_name(&self.config.hash_type).unwrap_or_default();
         let mut map = Map::new();
         if with_local && let Some(key) = self.pki.public_key("master")? {
-            map.insert("local", Map::from([("master.pub", key.fingerprint(hash).to_string())]));
+            map.insert(
+                "local",
+                Map::from([("master.pub", key.fingerprint(hash).to_string())]),
+            );
         }
         for status in KeyStatus::ALL {
             let mut section = Map::new();

@@ -1,7 +1,11 @@
 //! A master and three minions in one process, over real sockets on loopback and in a directory that goes away: what
 //! happens between them is printed as it happens.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs talk to people")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "programs talk to people"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

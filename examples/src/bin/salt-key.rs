@@ -5,5 +5,10 @@ use std::process::ExitCode;
 use salt_examples::{daemon, salt_key};
 
 fn main() -> ExitCode {
-    daemon::main("salt-key", "salt-key is used to manage Salt authentication keys", salt_key::OPTIONS, salt_key::run)
+    daemon::main(
+        "salt-key",
+        "salt-key is used to manage Salt authentication keys",
+        salt_key::OPTIONS,
+        salt_key::run,
+    )
 }

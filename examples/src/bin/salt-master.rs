@@ -11,10 +11,16 @@ use salt_proto::Map;
 const OPTIONS: &[Opt] = daemon::OPTIONS;
 
 fn main() -> ExitCode {
-    daemon::main("salt-master", "The Salt Master, used to control the Salt Minions", OPTIONS, |parsed| {
-        let dir = PathBuf::from(parsed.value("-c").unwrap_or("/etc/salt"));
-        let config = MasterConfig::read(&dir, &Map::new()).map_err(|error| Failure::new(error.to_string()))?;
-        daemon::start_logging(parsed, &config.log_level)?;
-        daemon::runtime()?.block_on(master::run(config))
-    })
+    daemon::main(
+        "salt-master",
+        "The Salt Master, used to control the Salt Minions",
+        OPTIONS,
+        |parsed| {
+            let dir = PathBuf::from(parsed.value("-c").unwrap_or("/etc/salt"));
+            let config = MasterConfig::read(&dir, &Map::new())
+                .map_err(|error| Failure::new(error.to_string()))?;
+            daemon::start_logging(parsed, &config.log_level)?;
+            daemon::runtime()?.block_on(master::run(config))
+        },
+    )
 }

@@ -9,11 +9,16 @@ use salt_proto::Map;
 use salt_state::Host;
 
 fn main() -> ExitCode {
-    daemon::main("salt-minion", "The Salt Minion, receives commands from a remote Salt Master", daemon::OPTIONS, |parsed| {
-        let dir = PathBuf::from(parsed.value("-c").unwrap_or("/etc/salt"));
-        let config = MinionConfig::read(&dir, &Map::new(), &Host::new())
-            .map_err(|error| Failure::new(error.to_string()))?;
-        daemon::start_logging(parsed, &config.log_level)?;
-        daemon::runtime()?.block_on(minion::run(config))
-    })
+    daemon::main(
+        "salt-minion",
+        "The Salt Minion, receives commands from a remote Salt Master",
+        daemon::OPTIONS,
+        |parsed| {
+            let dir = PathBuf::from(parsed.value("-c").unwrap_or("/etc/salt"));
+            let config = MinionConfig::read(&dir, &Map::new(), &Host::new())
+                .map_err(|error| Failure::new(error.to_string()))?;
+            daemon::start_logging(parsed, &config.log_level)?;
+            daemon::runtime()?.block_on(minion::run(config))
+        },
+    )
 }

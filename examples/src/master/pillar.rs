@@ -9,12 +9,21 @@ use salt_transport::PillarQuery;
 use crate::config::MasterConfig;
 
 /// Compiles pillars by this configuration.
-pub(super) fn source(config: &MasterConfig) -> impl Fn(&PillarQuery<'_>) -> Map + Send + Sync + use<> {
+pub(super) fn source(
+    config: &MasterConfig,
+) -> impl Fn(&PillarQuery<'_>) -> Map + Send + Sync + use<> {
     let roots = config.pillar_roots.clone();
     let nodegroups = config.nodegroups.clone();
-    let options = config.pillar_opts.then(|| super::shown_options(&config.opts));
+    let options = config
+        .pillar_opts
+        .then(|| super::shown_options(&config.opts));
     move |query| {
-        let mut compiled = Compiled { nodegroups: &nodegroups, query, pillar: Map::new(), errors: Vec::new() };
+        let mut compiled = Compiled {
+            nodegroups: &nodegroups,
+            query,
+            pillar: Map::new(),
+            errors: Vec::new(),
+        };
         for (env, roots) in &roots {
             if query.pillarenv.is_none_or(|wanted| wanted == env) {
                 compiled.environment(env, roots);
@@ -55,7 +64,8 @@ impl Compiled<'_> {
         let mut seen = BTreeSet::new();
         for (target, items) in targets {
             let Some(items) = items.as_list() else {
-                self.errors.push(format!("top.sls: the entries of {target:?} are no list"));
+                self.errors
+                    .push(format!("top.sls: the entries of {target:?} are no list"));
                 continue;
             };
             if !self.matches(target, items) {
@@ -70,7 +80,10 @@ impl Compiled<'_> {
     }
 
     fn matches(&mut self, target: &Value, items: &[Value]) -> bool {
-        let kind = items.iter().find_map(|item| item.get("match")?.as_str()).unwrap_or("compound");
+        let kind = items
+            .iter()
+            .find_map(|item| item.get("match")?.as_str())
+            .unwrap_or("compound");
         let nothing = Map::new();
         let facts = Facts {
             id: self.query.id.as_str(),
@@ -90,10 +103,16 @@ impl Compiled<'_> {
 
     fn file(&mut self, env: &str, roots: &[PathBuf], name: &str) {
         let path = name.replace('.', "/");
-        match self.read(roots, &[format!("{path}.sls"), format!("{path}/init.sls")], name) {
+        match self.read(
+            roots,
+            &[format!("{path}.sls"), format!("{path}/init.sls")],
+            name,
+        ) {
             Some(Value::Map(map)) => merge(&mut self.pillar, map),
             Some(Value::Null) => {}
-            Some(_) => self.errors.push(format!("SLS '{name}' does not render to a dictionary")),
+            Some(_) => self
+                .errors
+                .push(format!("SLS '{name}' does not render to a dictionary")),
             None => self.errors.push(format!(
                 "Specified SLS '{name}' in environment '{env}' is not available on the salt master"
             )),
@@ -102,7 +121,9 @@ impl Compiled<'_> {
 
     /// The first of these files that a root has.
     fn read(&mut self, roots: &[PathBuf], names: &[String], sls: &str) -> Option<Value> {
-        let files = roots.iter().flat_map(|root| names.iter().map(move |name| Path::join(root, name)));
+        let files = roots
+            .iter()
+            .flat_map(|root| names.iter().map(move |name| Path::join(root, name)));
         for file in files {
             let Ok(text) = std::fs::read_to_string(&file) else {
                 continue;
@@ -110,7 +131,9 @@ impl Compiled<'_> {
             return match salt_state::yaml::load(&text) {
                 Ok(value) => Some(value),
                 Err(error) => {
-                    self.errors.push(format!("Rendering SLS '{sls}' failed, render error:\n{error}"));
+                    self.errors.push(format!(
+                        "Rendering SLS '{sls}' failed, render error:\n{error}"
+                    ));
                     Some(Value::Null)
                 }
             };

@@ -10,8 +10,14 @@ const TEXT: &str = "0;32";
 const OTHER: &str = "0;1;33";
 
 pub(super) fn show(value: &Value, style: Style) -> String {
-    let mut nested = Nested { color: style.color, lines: Vec::new() };
-    let indent = style.indent.and_then(|indent| usize::try_from(indent).ok()).unwrap_or(0);
+    let mut nested = Nested {
+        color: style.color,
+        lines: Vec::new(),
+    };
+    let indent = style
+        .indent
+        .and_then(|indent| usize::try_from(indent).ok())
+        .unwrap_or(0);
     nested.value(value, indent, "");
     nested.lines.join("\n")
 }
@@ -50,7 +56,12 @@ impl Nested {
                 }
             }
             Value::Map(_) => self.inner(value, indent, if indent == 0 { "" } else { "----------" }),
-            other => self.line(indent, OTHER, &format!("{prefix}{}", python::str(other)), ""),
+            other => self.line(
+                indent,
+                OTHER,
+                &format!("{prefix}{}", python::str(other)),
+                "",
+            ),
         }
     }
 
@@ -62,7 +73,10 @@ impl Nested {
         if !rule.is_empty() {
             self.line(indent, KEY, rule, "");
         }
-        let mut entries: Vec<_> = map.iter().map(|(key, value)| (python::str(key), value)).collect();
+        let mut entries: Vec<_> = map
+            .iter()
+            .map(|(key, value)| (python::str(key), value))
+            .collect();
         entries.sort_by(|a, b| a.0.cmp(&b.0));
         for (key, value) in entries {
             self.line(indent, KEY, &key, ":");
@@ -72,7 +86,11 @@ impl Nested {
 
     fn text(&mut self, text: &str, indent: usize, prefix: &str) {
         for (n, line) in text.lines().enumerate() {
-            let prefix = if n == 0 { prefix.to_owned() } else { " ".repeat(prefix.len()) };
+            let prefix = if n == 0 {
+                prefix.to_owned()
+            } else {
+                " ".repeat(prefix.len())
+            };
             self.line(indent, TEXT, &format!("{prefix}{line}"), "");
         }
     }

@@ -16,7 +16,10 @@ fn sorted(value: &Value) -> Value {
     match value {
         Value::List(items) => items.iter().map(sorted).collect(),
         Value::Map(map) => {
-            let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            let mut entries: Vec<_> = map
+                .iter()
+                .map(|(key, value)| (key.clone(), sorted(value)))
+                .collect();
             entries.sort_by_key(|(key, _)| python::str(key));
             entries.into_iter().collect::<salt_proto::Map>().into()
         }
@@ -48,7 +51,12 @@ fn write(value: &Value, indent: usize, after: usize, out: &mut String) {
                 let key = python::repr(key);
                 out.push_str(&key);
                 out.push_str(": ");
-                write(value, indent + 1 + key.chars().count() + 2, if last { after + 1 } else { 1 }, out);
+                write(
+                    value,
+                    indent + 1 + key.chars().count() + 2,
+                    if last { after + 1 } else { 1 },
+                    out,
+                );
                 if !last {
                     out.push_str(",\n");
                     out.push_str(&" ".repeat(indent + 1));

@@ -7,7 +7,6 @@
 
 mod corpus;
 mod functions;
-mod module_functions;
 mod golden;
 mod mistakes;
 mod yaml;

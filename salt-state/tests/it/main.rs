@@ -5,6 +5,7 @@
     reason = "the counts of recorded cases are shown"
 )]
 
+mod calls;
 mod corpus;
 mod functions;
 mod module_functions;

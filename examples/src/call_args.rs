@@ -30,12 +30,9 @@ pub fn read(
     separator: &str,
     no_parse: &[&str],
 ) -> Result<Vec<Call>, String> {
-    let call = |function: &str, words: &[String]| {
-        let words: Vec<Value> = words.iter().map(Value::from).collect();
-        Call {
-            function: function.to_owned(),
-            arg: Args::from_job(&words, no_parse).to_job(),
-        }
+    let call = |function: &str, words: &[String]| Call {
+        function: function.to_owned(),
+        arg: Args::from_words(words, no_parse).to_job(),
     };
     if !function.contains(',') {
         return Ok(vec![call(function, words)]);

@@ -105,6 +105,8 @@ fn builder(config: &MasterConfig, release: Release, bus: EventBus) -> Result<Mas
         ));
     }
     make_private_dir(&config.cachedir)?;
+    // Salt's runners note in it that they run.
+    make_private_dir(&config.cachedir.join("proc"))?;
     let mut operators = OperatorKeys::none();
     let current = crate::user_name();
     for user in BTreeSet::from([config.user.as_str(), &current, "root"]) {

@@ -228,7 +228,7 @@ fn call(
     if master.is_some() {
         context.master = Some(&ask);
     }
-    let args = Args::from_job(arguments, &[]);
+    let args = Args::from_job(arguments);
     let value = registry.call(function, &args, &context)?;
     let retcode = match context.retcode() {
         0 if salt_state::says_failure(&value) => 1,

@@ -377,7 +377,7 @@ impl MasterCore {
         created: u64,
         unix_time: u64,
     ) {
-        if let Some(owner) = self.accepted_key(id) {
+        if let Ok(owner) = self.accepted_key(id) {
             self.sessions.restore(id, &owner, key, created, unix_time);
         }
     }
@@ -466,16 +466,15 @@ impl MasterCore {
     ///
     /// Requests are checked in any case; this makes sure of the publish key.
     pub fn check_sessions(&mut self, unix_time: u64) {
-        let ended: Vec<MinionId> = self
-            .sessions
-            .ids()
-            .filter(|id| {
-                let accepted = self.keys.state(id).ok();
-                let key = accepted.as_ref().and_then(KeyState::accepted);
-                self.sessions.get(id).map(|it| &it.owner) != key
-            })
-            .cloned()
-            .collect();
+        let mut ended = Vec::new();
+        for id in self.sessions.ids() {
+            match self.keys.state(id) {
+                Ok(state) if state.accepted() == self.sessions.owner(id) => {}
+                Ok(_) => ended.push(id.clone()),
+                // Cannot tell now: neither served nor forgotten.
+                Err(error) => self.events.push_back(MasterEvent::KeyStoreFailed(error)),
+            }
+        }
         if ended.is_empty() {
             return;
         }
@@ -498,7 +497,7 @@ impl MasterCore {
             return None;
         };
         let id = MinionId::try_from(load.get("id")?).ok()?;
-        let owner = self.accepted_key(&id)?;
+        let owner = self.accepted_key(&id).ok()?;
         let token = load.get("tok").and_then(Value::as_bytes)?;
         let known = self
             .sessions
@@ -546,13 +545,13 @@ impl MasterCore {
     }
 
     /// The accepted key of a minion; a store that cannot tell accepts nobody.
-    fn accepted_key(&mut self, id: &MinionId) -> Option<PublicKey> {
+    fn accepted_key(&mut self, id: &MinionId) -> Result<PublicKey, Refusal> {
         match self.keys.state(id) {
-            Ok(KeyState::Accepted(key)) => Some(key),
-            Ok(_) => None,
+            Ok(KeyState::Accepted(key)) => Ok(key),
+            Ok(_) => Err(Refusal::NotAccepted),
             Err(error) => {
                 self.events.push_back(MasterEvent::KeyStoreFailed(error));
-                None
+                Err(Refusal::KeyStore)
             }
         }
     }

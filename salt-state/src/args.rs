@@ -56,26 +56,39 @@ impl Args {
         self
     }
 
-    /// The arguments of a published job, read as Salt's minion does: mappings marked
-    /// `__kwarg__` are keywords, text of the form `name=value` is a keyword, other
-    /// text is read by [`read_value`].
+    /// The arguments on a command line, read as Salt's programs do: text of the form
+    /// `name=value` is a keyword, and every text is read by [`read_value`].
     ///
-    /// `verbatim` lists positional texts and keyword names that stay as they are (the job's
-    /// `no_parse`).
-    pub fn from_job(arg: &[Value], verbatim: &[&str]) -> Self {
+    /// `verbatim` names the keywords whose value stays as it was typed (`--no-parse`).
+    pub fn from_words<I: IntoIterator<Item: AsRef<str>>>(words: I, verbatim: &[&str]) -> Self {
+        let mut this = Self::new();
+        for word in words {
+            let word = word.as_ref();
+            match split_keyword(word) {
+                Some((name, value)) if verbatim.contains(&name) => {
+                    this.keywords.insert(name, value);
+                }
+                Some((name, value)) => {
+                    this.keywords.insert(name, read_value(value));
+                }
+                None => this.positional.push(read_value(word)),
+            }
+        }
+        this
+    }
+
+    /// The arguments of a published job, read as Salt's minion does: mappings marked
+    /// `__kwarg__` are keywords, and so is text of the form `name=value`, whose value is
+    /// read by [`read_value`]. Everything else has the type it was sent with.
+    pub fn from_job(arg: &[Value]) -> Self {
         let mut this = Self::new();
         for one in arg {
             match one {
                 Value::Str(text) => match split_keyword(text) {
                     Some((name, value)) => {
-                        let value = if verbatim.contains(&name) {
-                            Value::from(value)
-                        } else {
-                            read_value(value)
-                        };
-                        this.keywords.insert(name, value);
+                        this.keywords.insert(name, read_value(value));
                     }
-                    None => this.positional.push(read_value(text)),
+                    None => this.positional.push(one.clone()),
                 },
                 Value::Map(map) if map.contains_key("__kwarg__") => {
                     let mut map = map.clone();
@@ -311,37 +324,38 @@ fn is_grouped_digits(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    // As the minion of Salt 3008.3 answered a job published with this list.
     #[test]
     fn a_job_list_is_split_into_positional_and_keyword_arguments() {
         let arg = [
             Value::from("1"),
-            Value::from("x=2"),
+            "\"1\"".into(),
+            "a=1".into(),
+            "b=\"x\"".into(),
             Map::from([("__kwarg__", Value::from(true)), ("y", "3".into())]).into(),
             Map::from([("q", 1)]).into(),
         ];
 
-        let args = Args::from_job(&arg, &[]);
+        let args = Args::from_job(&arg);
 
-        assert_eq!(
-            args.positional(),
-            [Value::Int(1), Map::from([("q", 1)]).into()]
-        );
-        assert_eq!(args.get("x"), Some(&Value::Int(2)));
-        // Already parsed by the sender, so not read again.
-        assert_eq!(args.get("y"), Some(&"3".into()));
+        let plain = ["1".into(), "\"1\"".into(), Map::from([("q", 1)]).into()];
+        assert_eq!(args.positional(), plain);
+        let keywords = [("a", Value::Int(1)), ("b", "x".into()), ("y", "3".into())];
+        assert_eq!(args.keywords(), &Map::from(keywords));
     }
 
     #[test]
     fn arguments_survive_the_way_through_a_job() {
         let args = Args::new().with(1).with("a").keyword("k", "v");
-        assert_eq!(Args::from_job(&args.to_job(), &[]), args);
+        assert_eq!(Args::from_job(&args.to_job()), args);
     }
 
     #[test]
     fn verbatim_keywords_keep_their_text() {
-        let args = Args::from_job(&["a=1".into(), "b=1".into()], &["a"]);
+        let args = Args::from_words(["a=1", "b=1", "07"], &["a"]);
         assert_eq!(args.get("a"), Some(&"1".into()));
         assert_eq!(args.get("b"), Some(&Value::Int(1)));
+        assert_eq!(args.positional(), [Value::Int(7)]);
     }
 
     #[test]

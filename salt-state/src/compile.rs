@@ -135,6 +135,81 @@ pub fn compile(inputs: &Inputs<'_>) -> Compiled {
     done
 }
 
+/// What the top files select; nothing when they are broken, which Salt only logs.
+pub fn matches(inputs: &Inputs<'_>) -> Result<Matches, Vec<Diagnostic>> {
+    let mut done = Compiled::default();
+    match &inputs.what {
+        What::Sls { environment, names } => {
+            Ok(Matches::from([(environment.clone(), names.clone())]))
+        }
+        What::Highstate => {
+            let matches = top::select(inputs.world, &mut done).unwrap_or_default();
+            let wrong: Vec<Diagnostic> = done
+                .errors
+                .into_iter()
+                .filter(|error| !error.exception && error.message != NO_MATCH)
+                .collect();
+            if wrong.is_empty() {
+                Ok(matches)
+            } else {
+                Err(wrong)
+            }
+        }
+    }
+}
+
+/// The high data before anything is extended: what `state.show_highstate` and, for
+/// named SLS, `state.show_sls` show.
+///
+/// # Errors
+///
+/// All problems up to there; for named SLS those of the checks too.
+pub fn high_data(inputs: &Inputs<'_>) -> Result<Value, Vec<Diagnostic>> {
+    rendered(inputs, |_, high, _| high.to_raw_value())
+}
+
+/// The chunks of the high data as it is, without extends and requisites turned around:
+/// what `state.show_low_sls` shows.
+///
+/// # Errors
+///
+/// All problems up to there.
+pub fn plain_low(inputs: &Inputs<'_>) -> Result<Vec<Chunk>, Vec<Diagnostic>> {
+    let chunks = rendered(inputs, |inputs, high, errors| {
+        let chunks = low::chunks(inputs, high);
+        match inputs.world.release {
+            Release::V3006 | Release::V3007 => low::sorted(chunks),
+            _ => graph::ordered(inputs, chunks, errors),
+        }
+    })?;
+    Ok(chunks)
+}
+
+fn rendered<T>(
+    inputs: &Inputs<'_>,
+    finish: impl FnOnce(&Inputs<'_>, &high::High, &mut Vec<Diagnostic>) -> T,
+) -> Result<T, Vec<Diagnostic>> {
+    let matches = matches(inputs)?;
+    let mut rendering = sls::Rendering::new(inputs, &matches);
+    let high = rendering.highstate();
+    let mut errors = rendering.errors;
+    let Some(high) = high else {
+        return Err(errors);
+    };
+    if matches!(inputs.what, What::Sls { .. }) {
+        verify::verify(inputs, &high, &mut errors);
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let made = finish(inputs, &high, &mut errors);
+    if errors.is_empty() {
+        Ok(made)
+    } else {
+        Err(errors)
+    }
+}
+
 /// The stages behind the top file.
 fn compile_matches(inputs: &Inputs<'_>, matches: &Matches, done: &mut Compiled) {
     let mut rendering = sls::Rendering::new(inputs, matches);

@@ -36,6 +36,10 @@ pub type RunningJobs<'a> = dyn Fn() -> Vec<Map> + 'a;
 /// Sends a signal to a running job by its jid and process id.
 pub type SignalJob<'a> = dyn Fn(&str, i32) -> Result<(), CallError> + 'a;
 
+/// Compiles this minion's pillar anew. The mapping may hold `pillarenv`, `saltenv` and
+/// `pillar`, data that overrides what is compiled.
+pub type CompilePillar<'a> = dyn Fn(&Map) -> Result<Map, CallError> + 'a;
+
 /// Everything a [`crate::Function`] may use besides its arguments.
 ///
 /// [`Context::new`] makes one for a call without a master; the fields that concern the
@@ -57,9 +61,12 @@ pub struct Context<'a> {
     pub running: Option<&'a RunningJobs<'a>>,
     /// Signals for running jobs, where a daemon runs.
     pub signal_job: Option<&'a SignalJob<'a>>,
+    /// The way to a fresh pillar; `None`: the one in `minion` is all there is.
+    pub compile_pillar: Option<&'a CompilePillar<'a>>,
     /// The published job that this call belongs to; empty outside a job.
     pub job: Map,
     retcode: Cell<i64>,
+    masks_pillar: Cell<bool>,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -83,8 +90,10 @@ impl<'a> Context<'a> {
             fire_local: None,
             running: None,
             signal_job: None,
+            compile_pillar: None,
             job: Map::new(),
             retcode: Cell::new(0),
+            masks_pillar: Cell::new(false),
         }
     }
 
@@ -96,6 +105,20 @@ impl<'a> Context<'a> {
     /// Sets the return code of the call.
     pub fn set_retcode(&self, code: i64) {
         self.retcode.set(code);
+    }
+
+    /// Whether pillar values are shown as asterisks: in what a job returns, not in what a
+    /// template or another function asks for (Salt 3008's `pillar_mask_output`).
+    pub fn masks_pillar(&self) -> bool {
+        self.masks_pillar.get()
+    }
+
+    /// Runs `call` with the masking of pillar switched.
+    pub(crate) fn masking<T>(&self, masks: bool, call: impl FnOnce() -> T) -> T {
+        let before = self.masks_pillar.replace(masks);
+        let result = call();
+        self.masks_pillar.set(before);
+        result
     }
 
     /// A setting as text, if it is there and is text.

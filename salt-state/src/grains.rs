@@ -22,6 +22,7 @@ mod process;
 mod virtualization;
 
 pub use crate::system::{HostNames, host_names};
+pub(crate) use network::{Addresses, routes4, routes6};
 
 /// The version that `saltversion` names: that of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

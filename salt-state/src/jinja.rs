@@ -25,7 +25,7 @@ mod ast;
 mod builtins;
 mod checks;
 mod context;
-mod date;
+pub(crate) mod date;
 mod environment;
 mod error;
 mod filters;

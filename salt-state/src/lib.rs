@@ -3,6 +3,7 @@
 pub mod args;
 pub mod compile;
 mod context;
+pub mod data;
 mod diagnostic;
 mod error;
 mod fnmatch;
@@ -16,9 +17,12 @@ pub mod render;
 mod sources;
 mod system;
 pub mod yaml;
+mod zone;
 
 pub use args::{Args, Signature};
-pub use context::{AskMaster, Context, FireLocal, MinionData, RunningJobs, SignalJob};
+pub use context::{
+    AskMaster, CompilePillar, Context, FireLocal, MinionData, RunningJobs, SignalJob,
+};
 pub use diagnostic::{Diagnostic, Place, Stage};
 pub use error::Error;
 pub use fnmatch::fnmatch;
@@ -30,3 +34,4 @@ pub use system::{
     READ_LIMIT, Recorder, Rooted, System, Timestamp, User, WriteOptions, errno_text, host_names,
     hosts_addresses,
 };
+pub use zone::Zone;

@@ -285,6 +285,15 @@ impl Registry {
     /// [`CallError::Unavailable`] for an unknown name, what [`Signature::bind`] reports
     /// for wrong arguments, and whatever the function reports.
     pub fn call(&self, name: &str, args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
+        context.masking(false, || self.call_as_is(name, args, context))
+    }
+
+    fn call_as_is(
+        &self,
+        name: &str,
+        args: &Args,
+        context: &Context<'_>,
+    ) -> Result<Value, CallError> {
         let entry = self
             .functions
             .get(name)
@@ -300,7 +309,7 @@ impl Registry {
     ///
     /// `arg` is the job's argument list as published.
     pub fn run_job(&self, name: &str, arg: &[Value], context: &Context<'_>) -> JobOutcome {
-        match self.attempt(name, arg, context) {
+        match self.call_job(name, arg, context) {
             Ok((value, retcode)) => JobOutcome {
                 value,
                 retcode,
@@ -320,22 +329,35 @@ impl Registry {
         }
     }
 
-    /// Calls with a job's arguments; the value and the return code.
-    fn attempt(
+    /// Calls a function as a job does, with the arguments as published, and returns its
+    /// value and return code. What [`Registry::run_job`] is made of, for those who report
+    /// failures themselves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::call`].
+    pub fn call_job(
         &self,
         name: &str,
         arg: &[Value],
         context: &Context<'_>,
     ) -> Result<(Value, i64), CallError> {
-        let no_parse: Vec<&str> = context
-            .job
-            .get("no_parse")
-            .and_then(Value::as_list)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(Value::as_str)
-            .collect();
-        let mut args = Args::from_job(arg, &no_parse);
+        self.call_outermost(name, Args::from_job(arg), context)
+    }
+
+    /// Calls a function for whoever typed it: pillar values are masked (Salt 3008's
+    /// `pillar_mask_output`), functions with `**kwargs` learn of the job in `__pub_…`
+    /// keywords, and the return code comes with the value. What `salt-call` does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::call`].
+    pub fn call_outermost(
+        &self,
+        name: &str,
+        mut args: Args,
+        context: &Context<'_>,
+    ) -> Result<(Value, i64), CallError> {
         let takes_extra = self
             .signature(name)
             .is_some_and(|signature| signature.extra().is_some());
@@ -346,7 +368,9 @@ impl Registry {
             }
         }
         context.set_retcode(0);
-        let value = self.call(name, &args, context)?;
+        let masks = context.minion.config.get("pillar_mask_output");
+        let masks = masks.is_none_or(Value::is_true);
+        let value = context.masking(masks, || self.call_as_is(name, &args, context))?;
         let mut retcode = context.retcode();
         if retcode == 0 && says_failure(&value) {
             retcode = 1;
@@ -361,7 +385,7 @@ impl Registry {
         let mut all = JobsOutcome::default();
         for (name, arg) in calls {
             let name = name.as_str();
-            match self.attempt(name, arg, context) {
+            match self.call_job(name, arg, context) {
                 Ok((value, retcode)) => {
                     all.values.insert(name, value);
                     all.retcodes.insert(name, retcode);

@@ -69,7 +69,7 @@ impl JobCache {
         self.root.join(first).join(rest)
     }
 
-    /// Notes a published job. To be called before the publisher gets its answer, because Salt's command line looks
+    /// Notes a published job, or that a job was published to further minions. To be called before the publisher gets its answer, because Salt's command line looks
     /// the job up at once.
     ///
     /// # Errors
@@ -81,7 +81,14 @@ impl JobCache {
         let mut bytes = Vec::new();
         msgpack::encode_map(load, Dialect::Bin, &mut bytes);
         replace_file(&dir.join(".load.p"), &bytes, 0o600)?;
-        let ids: Value = minions.iter().map(MinionId::as_str).collect();
+        // A batch publishes one job several times, each time for others; all of them are meant.
+        let mut ids: BTreeSet<String> = self
+            .minions(&dir)?
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        ids.extend(minions.iter().map(|id| id.as_str().to_owned()));
+        let ids: Value = ids.iter().collect();
         bytes.clear();
         msgpack::encode(&ids, Dialect::Bin, &mut bytes);
         replace_file(&dir.join(".minions.p"), &bytes, 0o600)?;
@@ -411,6 +418,24 @@ mod tests {
         assert_eq!(returns.get("web1").unwrap().get("return"), Some(&1.into()));
         assert_eq!(returns.get("web1").unwrap().get("ts"), None);
         assert_eq!(cache.list().unwrap(), [jid()]);
+    }
+
+    // `salt -b 2` of 3008: the next minion starts while the others of the same job still work.
+    #[test]
+    fn a_job_published_again_is_for_the_former_minions_too() {
+        let (_dir, cache) = Dir::new("batch");
+        cache
+            .store_job(&jid(), &Map::new(), &ids(&["web1", "web2"]))
+            .unwrap();
+        cache
+            .store_job(&jid(), &Map::new(), &ids(&["web3"]))
+            .unwrap();
+
+        let late = cache.store_return(&jid(), &"web1".parse().unwrap(), &ret(1));
+
+        assert_eq!(late.unwrap(), Stored::First);
+        let job = cache.job(&jid()).unwrap().unwrap();
+        assert_eq!(job.minions, ["web1", "web2", "web3"]);
     }
 
     //

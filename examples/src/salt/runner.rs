@@ -214,7 +214,7 @@ async fn call(
         return Ok(Value::from(format!("'{name}' is not available.")).into());
     };
     let args = signature
-        .bind(&Args::from_job(args, &[]))
+        .bind(&Args::from_job(args))
         .map_err(|error| CallError::Invocation(format!("\nPassed invalid arguments: {error}\n")))?;
     Ok(match name {
         "jobs.active" => jobs::active(world).await?.into(),

@@ -87,7 +87,7 @@ impl MasterCore {
             return answer(self, Verdict::Error);
         };
         let grains = request.autosign_grains.unwrap_or_default();
-        let verdict = match self.judge(&id, &key, &grains) {
+        let verdict = match self.judge(&id, &key, &grains, unix_time) {
             Ok(verdict) => verdict,
             Err(error) => {
                 self.events.push_back(MasterEvent::KeyStoreFailed(error));
@@ -151,10 +151,10 @@ impl MasterCore {
         id: &MinionId,
         key: &PublicKey,
         grains: &Map,
+        unix_time: u64,
     ) -> Result<Verdict, KeyStoreError> {
-        if self.max_minions > 0
-            && self.sessions.get(id).is_none()
-            && self.sessions.len() >= self.max_minions
+        let is_new = self.sessions.live(id, key, unix_time).is_none();
+        if self.max_minions > 0 && is_new && self.sessions.count_live(unix_time) >= self.max_minions
         {
             return Ok(Verdict::Full);
         }

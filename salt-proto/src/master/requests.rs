@@ -276,13 +276,16 @@ impl MasterCore {
         let (Ok(id), Ok(sealed)) = (envelope.minion_id(), envelope.load_bytes()) else {
             return self.refuse(None, Refusal::Load);
         };
-        let Some(owner) = self.accepted_key(&id) else {
-            // Its key was deleted or changed behind our back (K-05).
-            if self.sessions.get(&id).is_some() {
-                self.end_session(&id);
-                self.rotate_publish_key(unix_time);
+        let owner = match self.accepted_key(&id) {
+            Ok(owner) => owner,
+            Err(reason) => {
+                // Its key was deleted or rejected behind our back (K-05).
+                if reason == Refusal::NotAccepted && self.sessions.get(&id).is_some() {
+                    self.end_session(&id);
+                    self.rotate_publish_key(unix_time);
+                }
+                return self.refuse(Some(&id), reason);
             }
-            return self.refuse(Some(&id), Refusal::NotAccepted);
         };
         let Some(session) = self.sessions.live(&id, &owner, unix_time) else {
             return self.refuse(Some(&id), Refusal::NoSession);
@@ -309,11 +312,21 @@ impl MasterCore {
         if sealed.is_unproven() {
             return RequestStep::Work(Work(Task::Open(sealed)));
         }
-        self.handle_opened(sealed.verify(), unix_time)
+        self.admit(sealed.verify(), unix_time)
+    }
+
+    /// A request comes back from work: its key may have been deleted meanwhile.
+    pub(super) fn handle_opened(&mut self, opened: Opened, unix_time: u64) -> RequestStep {
+        if self.accepted_key(&opened.id).as_ref() != Ok(&opened.owner)
+            || !self.sessions.is_current(&opened.id, &opened.session)
+        {
+            return self.refuse(Some(&opened.id), Refusal::KeysChanged);
+        }
+        self.admit(opened, unix_time)
     }
 
     /// The checks that need the core, in the end.
-    pub(super) fn handle_opened(&mut self, opened: Opened, unix_time: u64) -> RequestStep {
+    fn admit(&mut self, opened: Opened, unix_time: u64) -> RequestStep {
         let Opened {
             id: minion,
             owner,
@@ -327,10 +340,6 @@ impl MasterCore {
             Ok(plain) => plain,
             Err(reason) => return self.refuse(Some(id), reason),
         };
-        // The key may have been deleted while the request was worked on.
-        if self.accepted_key(id).as_ref() != Some(&owner) || !self.sessions.is_current(id, &key) {
-            return self.refuse(Some(id), Refusal::KeysChanged);
-        }
         let Some(session) = self.sessions.get_mut(id) else {
             return self.refuse(Some(id), Refusal::NoSession);
         };

@@ -173,6 +173,17 @@ impl Sessions {
         self.by_id.keys()
     }
 
+    /// The key a minion's session is bound to.
+    pub(super) fn owner(&self, id: &MinionId) -> Option<&PublicKey> {
+        self.by_id.get(id).map(|it| &it.owner)
+    }
+
+    /// How many have not expired.
+    pub(super) fn count_live(&self, unix_time: u64) -> usize {
+        let live = |it: &&Session| !self.is_expired(it, unix_time);
+        self.by_id.values().filter(live).count()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }

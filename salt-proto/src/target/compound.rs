@@ -496,7 +496,11 @@ mod tests {
             ("N@g5 and not web1", "web1 or web2 and not web1"),
             ("web*  and web1", "web* and web1"),
         ] {
-            assert_eq!(write_out(expression, &groups).as_deref(), Ok(expected), "{expression}");
+            assert_eq!(
+                write_out(expression, &groups).as_deref(),
+                Ok(expected),
+                "{expression}"
+            );
         }
         assert_eq!(
             write_out("web* and N@nope", &groups),

@@ -3,6 +3,8 @@
 pub(crate) mod envelope;
 pub(crate) mod event;
 pub(crate) mod frame;
+#[cfg(feature = "session")]
+pub(crate) mod machines;
 pub(crate) mod msgpack;
 pub(crate) mod target;
 pub(crate) mod zmtp;

@@ -29,3 +29,19 @@ fn targets() {
         .iter()
         .for_each(|input| checks::target::target(input));
 }
+
+#[cfg(feature = "session")]
+#[test]
+fn what_a_master_is_sent() {
+    corpus("master_core")
+        .iter()
+        .for_each(|input| checks::machines::master_core(input));
+}
+
+#[cfg(feature = "session")]
+#[test]
+fn what_a_minion_is_sent() {
+    corpus("minion_link")
+        .iter()
+        .for_each(|input| checks::machines::minion_link(input));
+}

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[cfg(feature = "session")]
+mod authority;
 mod checks;
 mod corpora;
 #[cfg(feature = "session")]
@@ -23,5 +25,7 @@ mod recorded;
 mod replay_machines;
 #[cfg(feature = "session")]
 mod sessions;
+#[cfg(feature = "session")]
+mod trust;
 mod vectors;
 mod zmtp;

@@ -85,14 +85,25 @@ impl Signature {
         self.extra.as_deref()
     }
 
-    /// What `sys.argspec` shows: `args`, `defaults`, `kwargs`, `varargs`.
+    /// What `sys.argspec` shows: `args`, `defaults`, `varargs`, `kwargs`.
     pub fn argspec(&self) -> Map {
-        let by_position = self.parameters.get(..self.by_position).unwrap_or_default();
-        let names: Vec<Value> = by_position.iter().map(|p| p.name.as_str().into()).collect();
-        let defaults: Vec<Value> = by_position
+        let names: Vec<Value> = self
+            .parameters
+            .iter()
+            .map(|p| p.name.as_str().into())
+            .collect();
+        let defaults: Vec<Value> = self
+            .parameters
             .iter()
             .filter_map(|p| p.default.clone())
             .collect();
+        let list = |items: Vec<Value>| {
+            if items.is_empty() {
+                Value::Null
+            } else {
+                Value::List(items)
+            }
+        };
         let truth = |there: bool| {
             if there {
                 Value::Bool(true)
@@ -101,17 +112,10 @@ impl Signature {
             }
         };
         Map::from([
-            ("args", Value::List(names)),
-            (
-                "defaults",
-                if defaults.is_empty() {
-                    Value::Null
-                } else {
-                    Value::List(defaults)
-                },
-            ),
-            ("kwargs", truth(self.extra.is_some())),
+            ("args", list(names)),
+            ("defaults", list(defaults)),
             ("varargs", truth(self.rest.is_some())),
+            ("kwargs", truth(self.extra.is_some())),
         ])
     }
 

@@ -1,10 +1,10 @@
 //! High data: ID → state module → arguments, while it is being put together.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use salt_proto::Value;
+use salt_proto::{Map, Value};
 
 use crate::diagnostic::{Diagnostic, Stage};
 use crate::python;
@@ -20,6 +20,8 @@ pub(super) struct High {
     pub(super) extends: RefCell<Vec<Node>>,
     /// The entries of all `exclude` lists.
     pub(super) excludes: RefCell<Vec<Node>>,
+    /// How many IDs there were when the first extend and the first exclude came.
+    keyword_places: Cell<(Option<usize>, Option<usize>)>,
 }
 
 /// A shared mapping of a body.
@@ -37,6 +39,33 @@ impl High {
                 .map(|(id, entry)| (id.clone(), entry.value.to_value()))
                 .collect(),
         )
+    }
+
+    /// The data as it is before extends are applied, with those under Salt's own keys.
+    pub(super) fn to_raw_value(&self) -> Value {
+        let list = |nodes: &RefCell<Vec<Node>>| -> Value {
+            nodes.borrow().iter().map(Node::to_value).collect()
+        };
+        let (extend_place, exclude_place) = self.keyword_places.get();
+        let mut map = Map::new();
+        let length = self.ids.borrow().len();
+        let place_keywords = |map: &mut Map, at: usize, last: bool| {
+            for (key, place, nodes) in [
+                ("__extend__", extend_place, &self.extends),
+                ("__exclude__", exclude_place, &self.excludes),
+            ] {
+                let here = place == Some(at) || last && place.is_none_or(|place| place >= at);
+                if here && !nodes.borrow().is_empty() {
+                    map.insert(key, list(nodes));
+                }
+            }
+        };
+        for (at, (id, entry)) in self.ids.borrow().iter().enumerate() {
+            place_keywords(&mut map, at, false);
+            map.insert(id.clone(), entry.value.to_value());
+        }
+        place_keywords(&mut map, length, true);
+        Value::Map(map)
     }
 
     pub(super) fn add_excludes(&self, entries: &[Value]) {
@@ -62,6 +91,15 @@ impl High {
 
     /// Takes over what another one declares; IDs in both are an error unless equal.
     pub(super) fn absorb(&self, other: Self, world: &World<'_>, errors: &mut Vec<Diagnostic>) {
+        let (mut extend_place, mut exclude_place) = self.keyword_places.get();
+        let known = self.ids.borrow().len();
+        if !other.extends.borrow().is_empty() {
+            extend_place = extend_place.or(Some(known));
+        }
+        if !other.excludes.borrow().is_empty() {
+            exclude_place = exclude_place.or(Some(known));
+        }
+        self.keyword_places.set((extend_place, exclude_place));
         let mut extends = self.extends.borrow_mut();
         if extends.is_empty() {
             *extends = other.extends.into_inner();

@@ -137,6 +137,7 @@ fn disks(machine: &dyn Observe, grains: &mut Map) {
 fn firmware(machine: &dyn Observe, grains: &mut Map) {
     let dmi = [
         ("biosversion", "bios_version"),
+        ("biosvendor", "bios_vendor"),
         ("biosreleasedate", "bios_date"),
         ("boardname", "board_name"),
         ("manufacturer", "sys_vendor"),
@@ -172,28 +173,45 @@ fn firmware(machine: &dyn Observe, grains: &mut Map) {
 fn is_telling(grain: &str, value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if lower.is_empty() || lower.starts_with("none") || has(&["to be filled"]) {
+    if lower.is_empty() || lower.starts_with("none") {
         return false;
     }
     match grain {
         "uuid" => is_uuid(&lower),
         "serialnumber" | "biosversion" => {
-            let digits = lower.trim_start_matches('0');
-            !digits.is_empty()
-                && !digits.starts_with("1234567")
-                && !has(&["sernum", "specified", "filled", "applicable"])
+            let counted = lower.strip_prefix('0').unwrap_or(&lower);
+            !lower.bytes().all(|byte| byte == b'0')
+                && !counted.starts_with("1234567")
+                && !has(&[
+                    "sernum",
+                    "partnumber",
+                    "part-number",
+                    "part_number",
+                    "specified",
+                    "filled",
+                    "applicable",
+                ])
         }
-        "manufacturer" => !has(&["manufacturer", "available"]) && !lower.starts_with("not"),
-        _ => !has(&[
-            "unknown",
-            "unspecified",
-            "not provided",
-            "not defined",
-            "not available",
-            "not present",
-            "not specified",
-            "no asset",
-        ]),
+        "manufacturer" => {
+            !has(&["manufacturer", "to be filled", "available", "asset"])
+                && !lower.starts_with("not")
+        }
+        _ => {
+            let absent = [
+                "asset",
+                "provided",
+                "defined",
+                "available",
+                "present",
+                "specified",
+            ]
+            .into_iter()
+            .any(|what| {
+                let said = |no: &str| lower.contains(&format!("{no} {what}"));
+                said("no") || said("not") || said("none")
+            });
+            !absent && !has(&["to be filled", "unknown", "unspecified"])
+        }
     }
 }
 
@@ -226,4 +244,213 @@ fn efi(machine: &dyn Observe, grains: &mut Map) {
         content.last() == Some(&1)
     });
     grains.insert("efi-secure-boot", secure);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::{FakeSystem, Kernel};
+
+    fn gathered(machine: &FakeSystem) -> Map {
+        let mut grains = Map::new();
+        gather(machine, &mut grains);
+        grains
+    }
+
+    /// Recorded with Salt 3008.3: what its tables say and which of it counts.
+    #[test]
+    fn placeholders_of_the_firmware_are_no_answers() {
+        let check = |grain: &str, telling: &[&str], empty: &[&str]| {
+            for value in telling {
+                assert!(is_telling(grain, value), "{grain} {value}");
+            }
+            for value in empty {
+                assert!(!is_telling(grain, value), "{grain} {value}");
+            }
+        };
+        check(
+            "manufacturer",
+            &["Dell Inc.", "N/A", "Unknown", "System Product Name", "0"],
+            &[
+                "To Be Filled By O.E.M.",
+                "None",
+                "Not Specified",
+                "System manufacturer",
+                "Asset Tag",
+                "Notebook",
+            ],
+        );
+        check(
+            "productname",
+            &[
+                "Not Applicable",
+                "undefined",
+                "NoAsset",
+                "Not Settable",
+                "Notebook",
+                "12345678",
+            ],
+            &[
+                "Unknown",
+                "Unspecified",
+                "No Asset Tag",
+                "not present",
+                "Not Available",
+                "none",
+            ],
+        );
+        check(
+            "serialnumber",
+            &[
+                "VMware-56 4d",
+                "1.0",
+                "Not Available",
+                "Part Number",
+                "9J12345",
+                "Unknown",
+            ],
+            &[
+                "0",
+                "00000000",
+                "0123456789",
+                "1234567X",
+                "SerNum0",
+                "Not Specified",
+                "part_number",
+            ],
+        );
+        check(
+            "uuid",
+            &["03000200-0400-0500-0006-000700080009"],
+            &["INVALID", "1.0"],
+        );
+    }
+
+    #[test]
+    fn the_firmwares_tables_are_read() {
+        let machine = FakeSystem::new()
+            .file("/sys/class/dmi/id/bios_version", "2.17\n")
+            .file("/sys/class/dmi/id/bios_date", "04/01/2024\n")
+            .file("/sys/class/dmi/id/sys_vendor", "Dell Inc.\n")
+            .file("/sys/class/dmi/id/product_name", "PowerEdge R640\n")
+            .file(
+                "/sys/class/dmi/id/product_serial",
+                "To Be Filled By O.E.M.\n",
+            )
+            .file(
+                "/sys/class/dmi/id/product_uuid",
+                "4C4C4544-0033-4A10-8051-B4C04F4A4E32\n",
+            );
+
+        let found = gathered(&machine);
+
+        assert_eq!(found.str("biosversion"), Some("2.17"));
+        assert_eq!(found.str("biosreleasedate"), Some("04/01/2024"));
+        assert_eq!(found.str("manufacturer"), Some("Dell Inc."));
+        assert_eq!(found.str("productname"), Some("PowerEdge R640"));
+        assert_eq!(
+            found.str("uuid"),
+            Some("4c4c4544-0033-4a10-8051-b4c04f4a4e32")
+        );
+        assert_eq!(found.get("serialnumber"), None);
+    }
+
+    #[test]
+    fn processors_of_other_kinds_are_counted() {
+        let check = |cpuinfo: &str, count: i64, model: &str| {
+            let machine = FakeSystem::new().file("/proc/cpuinfo", cpuinfo);
+            let found = gathered(&machine);
+            assert_eq!(found.get("num_cpus"), Some(&Value::Int(count)), "{cpuinfo}");
+            assert_eq!(found.str("cpu_model"), Some(model), "{cpuinfo}");
+        };
+        check(
+            "processor : 0\nmodel name : A: b\nprocessor : 1\nmodel name : A\n",
+            2,
+            "A",
+        );
+        check(
+            "processor : 0\nBogoMIPS : 1\nFeatures : fp asimd\n",
+            1,
+            "Unknown",
+        );
+        check("vendor_id : IBM/S390\n# processors : 4\n", 4, "IBM/S390");
+        check(
+            "processor : 0\ncpu : POWER9, altivec\n",
+            1,
+            "POWER9, altivec",
+        );
+        check("", 0, "Unknown");
+    }
+
+    #[test]
+    fn boot_parameters_are_pairs() {
+        let machine = FakeSystem::new().file(
+            "/proc/cmdline",
+            "quiet a=\"b c\" root=UUID=x console=tty0\n",
+        );
+
+        let expected = crate::yaml::load("[[quiet, ~], [a, b c], [root, ~], [console, tty0]]");
+        assert_eq!(
+            gathered(&machine).get("kernelparams"),
+            Some(&expected.unwrap())
+        );
+    }
+
+    #[test]
+    fn disks_are_told_from_ssds_and_virtual_devices_left_out() {
+        let machine = FakeSystem::new()
+            .link("/sys/block/sda", "../devices/pci0/sda")
+            .link("/sys/block/nvme0n1", "../devices/pci0/nvme0n1")
+            .link("/sys/block/loop0", "../devices/virtual/block/loop0")
+            .file("/sys/devices/pci0/sda/queue/rotational", "1\n")
+            .file("/sys/devices/pci0/nvme0n1/queue/rotational", "0\n")
+            .file("/sys/devices/virtual/block/loop0/queue/rotational", "1\n");
+
+        let found = gathered(&machine);
+
+        assert_eq!(found.get("disks"), Some(&Value::List(vec!["sda".into()])));
+        assert_eq!(
+            found.get("ssds"),
+            Some(&Value::List(vec!["nvme0n1".into()]))
+        );
+    }
+
+    #[test]
+    fn secure_boot_is_the_last_byte_of_its_variable() {
+        let variable = "/sys/firmware/efi/efivars/SecureBoot-8be4df61";
+        let on = gathered(&FakeSystem::new().file(variable, [6, 0, 0, 0, 1]));
+        let off = gathered(&FakeSystem::new().file(variable, [6, 0, 0, 0, 0]));
+        let without = gathered(&FakeSystem::new());
+
+        let both = |found: &Map| {
+            (
+                found.get("efi").cloned(),
+                found.get("efi-secure-boot").cloned(),
+            )
+        };
+        let truth = |a: bool, b: bool| (Some(Value::Bool(a)), Some(Value::Bool(b)));
+        assert_eq!(both(&on), truth(true, true));
+        assert_eq!(both(&off), truth(true, false));
+        assert_eq!(both(&without), truth(false, false));
+    }
+
+    #[test]
+    fn memory_is_in_mebibytes() {
+        let machine = FakeSystem::new()
+            .file(
+                "/proc/meminfo",
+                "MemTotal:  24684096 kB\nSwapTotal: 2047 kB\n",
+            )
+            .with_kernel(Kernel {
+                name: "Linux".to_owned(),
+                machine: "aarch64".to_owned(),
+                ..Kernel::default()
+            });
+
+        let found = gathered(&machine);
+
+        assert_eq!(found.get("mem_total"), Some(&Value::Int(24105)));
+        assert_eq!(found.get("swap_total"), Some(&Value::Int(1)));
+        assert_eq!(found.str("cpuarch"), Some("aarch64"));
+    }
 }

@@ -86,3 +86,60 @@ fn kind_of(machine: &dyn Observe, program: &Path) -> Option<&'static str> {
         window.drain(..keep);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::FakeSystem;
+
+    #[test]
+    fn what_runs_first_is_told_by_its_command_line_and_its_text() {
+        let first = |line: &str| FakeSystem::new().file("/proc/1/cmdline", line);
+        let with_init = |content: &[u8]| {
+            let machine = first("/sbin/init\0").program("/sbin/init");
+            let options = crate::system::WriteOptions::new();
+            crate::system::System::write(&machine, Path::new("/sbin/init"), content, &options)
+                .unwrap();
+            machine
+        };
+
+        assert_eq!(
+            init(&FakeSystem::new().directory("/run/systemd/system")),
+            "systemd"
+        );
+        assert_eq!(init(&FakeSystem::new()), "unknown");
+        assert_eq!(init(&first("sleep\0infinity\0")), "unknown");
+        assert_eq!(init(&first("runit\0")), "runit");
+        assert_eq!(
+            init(&first("/usr/bin/tini\0--\0x\0").program("/usr/bin/tini")),
+            "tini"
+        );
+        assert_eq!(init(&with_init(b"\x7fELF SysVinit 2.96")), "sysvinit");
+        assert_eq!(init(&with_init(b"\x7fELF busybox")), "unknown");
+    }
+
+    #[test]
+    fn a_name_across_two_blocks_is_found() {
+        let mut content = vec![b'x'; (64 << 10) - 4];
+        content.extend(b"upstart");
+        let machine = FakeSystem::new().file("/bin/init", content);
+
+        assert_eq!(kind_of(&machine, Path::new("/bin/init")), Some("upstart"));
+    }
+
+    #[test]
+    fn systemds_version_and_features_are_two_lines() {
+        let machine = FakeSystem::new()
+            .program("/usr/bin/systemctl")
+            .command("systemctl", |_| {
+                Output::success("systemd 252 (252.38-1~deb12u1)\n+PAM -GNUTLS\n")
+            });
+        let mut grains = Map::new();
+
+        gather(&machine, &mut grains);
+
+        let systemd = grains.get("systemd").unwrap();
+        assert_eq!(systemd.get("version"), Some(&"252".into()));
+        assert_eq!(systemd.get("features"), Some(&"+PAM -GNUTLS".into()));
+    }
+}

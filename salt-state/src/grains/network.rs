@@ -21,7 +21,7 @@ pub(super) fn gather(machine: &dyn Observe, config: &Map, grains: &mut Map) {
     let own = of_name(machine, &names.fqdn, !names.domain.is_empty());
     addresses(&interfaces, &own, grains);
     grains.insert("fqdns", other_names(machine, config, &interfaces));
-    Gateways::of(machine).gather(grains);
+    gateways(machine, grains);
     grains.insert("dns", resolver(machine));
 }
 
@@ -146,43 +146,29 @@ fn other_names(machine: &dyn Observe, config: &Map, interfaces: &[Interface]) ->
     names.into_iter().collect()
 }
 
-/// Where packets go that no other route takes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Gateways {
-    /// Gateway (`None` for a route without one) and interface of the best IPv4 route.
-    pub(crate) v4: Option<(Option<Ipv4Addr>, String)>,
-    /// The same for IPv6.
-    pub(crate) v6: Option<(Option<Ipv6Addr>, String)>,
-}
-
-impl Gateways {
-    pub(crate) fn of(machine: &dyn Observe) -> Self {
-        Self {
-            v4: routes4(&text(machine, "/proc/net/route"))
-                .into_iter()
-                .filter(|route| route.destination.is_unspecified() && route.mask.is_unspecified())
-                .min_by_key(|route| route.metric)
-                .map(|route| (route.gateway, route.interface)),
-            v6: routes6(&text(machine, "/proc/net/ipv6_route"))
-                .into_iter()
-                .filter(|route| route.destination.is_unspecified() && route.prefix == 0)
-                .min_by_key(|route| route.metric)
-                .map(|route| (route.gateway, route.interface)),
-        }
-    }
-
-    fn gather(&self, grains: &mut Map) {
-        let value = |route: Option<Option<String>>| match route {
-            Some(Some(gateway)) => Value::from(gateway),
-            Some(None) => Value::Bool(true),
-            None => Value::Bool(false),
-        };
-        let v4 = self.v4.as_ref().map(|(to, _)| to.map(|to| to.to_string()));
-        let v6 = self.v6.as_ref().map(|(to, _)| to.map(|to| to.to_string()));
-        grains.insert("ip_gw", v4.is_some() || v6.is_some());
-        grains.insert("ip4_gw", value(v4));
-        grains.insert("ip6_gw", value(v6));
-    }
+/// Where packets go that no other route takes: the gateway of the best such route,
+/// `true` for a route without one, `false` when there is none.
+fn gateways(machine: &dyn Observe, grains: &mut Map) {
+    let v4 = routes4(machine)
+        .into_iter()
+        .filter(|route| leads_somewhere(route.flags))
+        .filter(|route| route.destination.is_unspecified() && route.mask.is_unspecified())
+        .min_by_key(|route| route.metric)
+        .map(|route| IpAddr::from(route.gateway));
+    let v6 = routes6(machine)
+        .into_iter()
+        .filter(|route| leads_somewhere(route.flags))
+        .filter(|route| route.destination.is_unspecified() && route.prefix == 0)
+        .min_by_key(|route| route.metric)
+        .map(|route| IpAddr::from(route.gateway));
+    let value = |gateway: Option<IpAddr>| match gateway {
+        Some(gateway) if gateway.is_unspecified() => Value::Bool(true),
+        Some(gateway) => gateway.to_string().into(),
+        None => Value::Bool(false),
+    };
+    grains.insert("ip_gw", v4.is_some() || v6.is_some());
+    grains.insert("ip4_gw", value(v4));
+    grains.insert("ip6_gw", value(v6));
 }
 
 /// A line of the kernel's IPv4 table.
@@ -190,7 +176,7 @@ impl Gateways {
 pub(crate) struct Route4 {
     pub(crate) interface: String,
     pub(crate) destination: Ipv4Addr,
-    pub(crate) gateway: Option<Ipv4Addr>,
+    pub(crate) gateway: Ipv4Addr,
     pub(crate) mask: Ipv4Addr,
     pub(crate) flags: u32,
     pub(crate) metric: u32,
@@ -202,17 +188,20 @@ pub(crate) struct Route6 {
     pub(crate) interface: String,
     pub(crate) destination: Ipv6Addr,
     pub(crate) prefix: u8,
-    pub(crate) gateway: Option<Ipv6Addr>,
+    pub(crate) gateway: Ipv6Addr,
     pub(crate) flags: u32,
     pub(crate) metric: u32,
 }
 
-/// Flags of `linux/route.h`: in use, and refusing.
-const UP: u32 = 0x1;
-const REJECT: u32 = 0x200;
+/// By the flags of `linux/route.h`: in use, and not refusing.
+fn leads_somewhere(flags: u32) -> bool {
+    const UP: u32 = 0x1;
+    const REJECT: u32 = 0x200;
+    flags & UP != 0 && flags & REJECT == 0
+}
 
 /// `/proc/net/route`: addresses in hex as the machine stores them.
-pub(crate) fn routes4(table: &str) -> Vec<Route4> {
+pub(crate) fn routes4(machine: &dyn Observe) -> Vec<Route4> {
     let address = |word: &str| {
         let number = u32::from_str_radix(word, 16).ok()?;
         Some(Ipv4Addr::from(number.to_ne_bytes()))
@@ -236,22 +225,21 @@ pub(crate) fn routes4(table: &str) -> Vec<Route4> {
         Some(Route4 {
             interface: interface.to_owned(),
             destination: address(destination)?,
-            gateway: address(gateway).filter(|to| !to.is_unspecified()),
+            gateway: address(gateway)?,
             mask: address(mask)?,
             flags: u32::from_str_radix(flags, 16).ok()?,
             metric: metric.parse().ok()?,
         })
     };
-    table
+    text(machine, "/proc/net/route")
         .lines()
         .skip(1)
         .filter_map(route)
-        .filter(|route| route.flags & UP != 0 && route.flags & REJECT == 0)
         .collect()
 }
 
 /// `/proc/net/ipv6_route`: addresses as 32 digits.
-pub(crate) fn routes6(table: &str) -> Vec<Route6> {
+pub(crate) fn routes6(machine: &dyn Observe) -> Vec<Route6> {
     let address = |word: &str| u128::from_str_radix(word, 16).ok().map(Ipv6Addr::from);
     let route = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -274,15 +262,14 @@ pub(crate) fn routes6(table: &str) -> Vec<Route6> {
             interface: interface.to_owned(),
             destination: address(destination)?,
             prefix: u8::from_str_radix(prefix, 16).ok()?,
-            gateway: address(gateway).filter(|to| !to.is_unspecified()),
+            gateway: address(gateway)?,
             flags: u32::from_str_radix(flags, 16).ok()?,
             metric: u32::from_str_radix(metric, 16).ok()?,
         })
     };
-    table
+    text(machine, "/proc/net/ipv6_route")
         .lines()
         .filter_map(route)
-        .filter(|route| route.flags & UP != 0 && route.flags & REJECT == 0)
         .collect()
 }
 
@@ -311,13 +298,8 @@ pub(crate) fn resolver(machine: &dyn Observe) -> Map {
             Some("domain") => domain = words.next().unwrap_or_default(),
             Some("search") => search = words.collect(),
             Some("sortlist") => sort.extend(words),
-            Some("options") => {
-                for option in words {
-                    if !options.contains(&option) {
-                        options.push(option);
-                    }
-                }
-            }
+            // Salt takes one option of a line.
+            Some("options") => options.extend(words.next().filter(|one| !options.contains(one))),
             _ => {}
         }
     }
@@ -337,4 +319,58 @@ pub(crate) fn resolver(machine: &dyn Observe) -> Map {
         ("search", search.into_iter().collect()),
         ("options", options.into_iter().collect()),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::FakeSystem;
+    use crate::yaml;
+
+    /// Recorded with Salt 3008.3.
+    #[test]
+    fn the_resolvers_configuration_is_read() {
+        let check = |content: &str, expected: &str| {
+            let machine = FakeSystem::new().file("/etc/resolv.conf", content);
+            let expected = yaml::load(expected).unwrap();
+            let found = resolver(&machine);
+            for (key, value) in expected.as_map().unwrap() {
+                assert_eq!(found.get_value(key), Some(value), "{content}");
+            }
+            assert_eq!(found.len(), 7);
+        };
+        check(
+            "nameserver 10.0.0.1\nnameserver fe80::1%eth0\nnameserver bad\nsearch a.b c.d\n\
+             options ndots:2 timeout:1\n",
+            "{nameservers: [10.0.0.1, 'fe80::1%eth0'], ip4_nameservers: [10.0.0.1],
+              ip6_nameservers: ['fe80::1%eth0'], domain: '', search: [a.b, c.d],
+              options: ['ndots:2'], sortlist: []}",
+        );
+        check(
+            "# c\n; d\nnameserver 1.1.1.1 # tail\nnameserver 1.1.1.1\n",
+            "{nameservers: [1.1.1.1]}",
+        );
+        check(
+            "search a\nsearch b c\ndomain x.y\n",
+            "{search: [b, c], domain: x.y}",
+        );
+        check(
+            "options a\noptions b\nnameserver\n",
+            "{options: [a, b], nameservers: []}",
+        );
+    }
+
+    #[test]
+    fn systemds_own_configuration_comes_first() {
+        let machine = FakeSystem::new()
+            .file("/etc/resolv.conf", "nameserver 127.0.0.53\n")
+            .file(
+                "/run/systemd/resolve/resolv.conf",
+                "nameserver 192.0.2.53\n",
+            );
+
+        let servers = resolver(&machine).get("nameservers").cloned();
+
+        assert_eq!(servers, Some(Value::List(vec!["192.0.2.53".into()])));
+    }
 }

@@ -13,16 +13,38 @@ use super::{line, text};
 type Found = (String, Option<&'static str>);
 
 pub(super) fn gather(machine: &dyn Observe, grains: &mut Map) {
-    let (kind, subtype) = from_systemd(machine)
+    let product = grains.str("productname").unwrap_or_default();
+    let (mut kind, mut subtype) = from_systemd(machine)
         .or_else(|| from_containers(machine))
-        .or_else(|| from_xen(machine))
+        .or_else(|| from_xen(machine, product))
         .or_else(|| from_firmware(grains))
         .or_else(|| from_processor(machine))
         .unwrap_or_else(|| ("physical".to_owned(), None));
+    if kind == "xen" && subtype.is_none() {
+        subtype = from_xen(machine, product).and_then(|(_, subtype)| subtype);
+    }
+    if let Some((better, more)) = from_product(product) {
+        kind = better.to_owned();
+        subtype = more.or(subtype);
+    }
     grains.insert("virtual", kind);
     if let Some(subtype) = subtype {
         grains.insert("virtual_subtype", subtype);
     }
+}
+
+/// Products that are more telling than what was found otherwise.
+fn from_product(product: &str) -> Option<(&'static str, Option<&'static str>)> {
+    [
+        ("VirtualBox", "VirtualBox", None),
+        ("Google", "gce", None),
+        ("BHYVE", "bhyve", None),
+        ("RHEV Hypervisor", "kvm", Some("rhev")),
+        ("oVirt Node", "kvm", Some("ovirt")),
+    ]
+    .into_iter()
+    .find(|(name, ..)| product.contains(name))
+    .map(|(_, kind, subtype)| (kind, subtype))
 }
 
 /// `systemd-detect-virt` knows most; its words are translated into Salt's.
@@ -69,7 +91,7 @@ fn from_containers(machine: &dyn Observe) -> Option<Found> {
     None
 }
 
-fn from_xen(machine: &dyn Observe) -> Option<Found> {
+fn from_xen(machine: &dyn Observe, product: &str) -> Option<Found> {
     let guest = line(machine, "/sys/hypervisor/type").as_deref() == Some("xen");
     let capabilities = line(machine, "/proc/xen/capabilities");
     if !guest && capabilities.is_none() {
@@ -78,6 +100,8 @@ fn from_xen(machine: &dyn Observe) -> Option<Found> {
     let privileged = capabilities.is_some_and(|text| text.contains("control_d"));
     let subtype = if privileged {
         "Xen Dom0"
+    } else if product == "HVM domU" {
+        "Xen HVM DomU"
     } else {
         "Xen PV DomU"
     };
@@ -88,9 +112,6 @@ fn from_firmware(grains: &Map) -> Option<Found> {
     let maker = grains.str("manufacturer").unwrap_or_default();
     let product = grains.str("productname").unwrap_or_default();
     let found = |kind: &str, subtype| Some((kind.to_owned(), subtype));
-    if product.contains("VirtualBox") {
-        return found("VirtualBox", None);
-    }
     match maker {
         "QEMU" | "Bochs" | "Google" => found("kvm", None),
         "oVirt" => found("kvm", Some("ovirt")),
@@ -99,9 +120,7 @@ fn from_firmware(grains: &Map) -> Option<Found> {
         "Microsoft Corporation" if product == "Virtual Machine" => found("VirtualPC", None),
         _ if maker.starts_with("VMware") => found("VMware", None),
         _ if maker.starts_with("Parallels") => found("Parallels", None),
-        _ if product.contains("RHEV Hypervisor") => found("kvm", Some("rhev")),
         _ if product == "OpenStack Nova" || product == "KVM" => found("kvm", None),
-        _ if product.to_ascii_uppercase().contains("BHYVE") => found("bhyve", None),
         _ => None,
     }
 }
@@ -110,4 +129,77 @@ fn from_processor(machine: &dyn Observe) -> Option<Found> {
     text(machine, "/proc/cpuinfo")
         .contains("QEMU Virtual CPU")
         .then(|| ("kvm".to_owned(), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::FakeSystem;
+
+    fn found(machine: &FakeSystem, product: &str) -> (String, String) {
+        let mut grains = Map::from([("productname", product)]);
+        gather(machine, &mut grains);
+        let text = |key| grains.str(key).unwrap_or_default().to_owned();
+        (text("virtual"), text("virtual_subtype"))
+    }
+
+    /// Recorded with Salt 3008.3: the word of `systemd-detect-virt`, the product's name,
+    /// `virtual` and `virtual_subtype`.
+    #[test]
+    fn the_words_of_systemd_and_the_products_name_become_salts() {
+        for (word, product, kind, subtype) in [
+            ("none", "", "physical", ""),
+            ("kvm", "", "kvm", ""),
+            ("qemu", "", "qemu", ""),
+            ("vmware", "", "VMware", ""),
+            ("microsoft", "Virtual Machine", "VirtualPC", ""),
+            ("oracle", "", "oracle", ""),
+            ("amazon", "", "Nitro", "Amazon EC2"),
+            ("docker", "", "container", "Docker"),
+            ("podman", "", "container", "Podman"),
+            ("lxc", "", "container", "LXC"),
+            ("lxc-libvirt", "", "container", "LXC"),
+            ("systemd-nspawn", "", "systemd-nspawn", ""),
+            ("wsl", "", "physical", ""),
+            ("kvm", "VirtualBox", "VirtualBox", ""),
+            ("kvm", "Google Compute Engine", "gce", ""),
+            ("kvm", "RHEV Hypervisor", "kvm", "rhev"),
+            ("kvm", "oVirt Node", "kvm", "ovirt"),
+            ("none", "BHYVE", "bhyve", ""),
+            ("kvm", "Droplet", "kvm", ""),
+        ] {
+            let machine = FakeSystem::new()
+                .program("/usr/bin/systemd-detect-virt")
+                .command("systemd-detect-virt", move |_| match word {
+                    "none" => Output {
+                        stdout: b"none\n".to_vec(),
+                        ..Output::failure(1, "")
+                    },
+                    word => Output::success(format!("{word}\n")),
+                });
+            let expected = (kind.to_owned(), subtype.to_owned());
+            assert_eq!(found(&machine, product), expected, "{word} {product}");
+        }
+    }
+
+    #[test]
+    fn a_container_shows_by_its_files() {
+        let podman = FakeSystem::new().file("/run/.containerenv", "");
+        let pod = FakeSystem::new().file("/proc/1/cgroup", "1:cpu:/kubepods/burstable/x\n");
+        let lxc = FakeSystem::new().file("/proc/1/environ", "container=lxc\0");
+
+        assert_eq!(found(&podman, "").1, "Podman");
+        assert_eq!(found(&pod, "").1, "Docker");
+        assert_eq!(found(&lxc, "").1, "LXC");
+    }
+
+    #[test]
+    fn xen_is_told_apart_by_privilege_and_kind() {
+        let host = FakeSystem::new().file("/proc/xen/capabilities", "control_d\n");
+        let guest = FakeSystem::new().file("/sys/hypervisor/type", "xen\n");
+
+        assert_eq!(found(&host, ""), ("xen".to_owned(), "Xen Dom0".to_owned()));
+        assert_eq!(found(&guest, "HVM domU").1, "Xen HVM DomU");
+        assert_eq!(found(&guest, "").1, "Xen PV DomU");
+    }
 }

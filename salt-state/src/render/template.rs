@@ -5,8 +5,8 @@ use std::rc::Rc;
 use salt_proto::{Map, Value as Plain};
 
 use super::context::{Location, cached_path, location_vars, template_globals};
-use super::natives;
 use super::{Template, World};
+use super::{natives, release};
 use crate::args;
 use crate::jinja::{
     self, Args, DataError, Dict, DictClass, Environment, Kind, Loaded, Object, Options, Rendered,
@@ -30,6 +30,7 @@ pub(super) fn render(
         return Ok(unchanged(&text));
     }
     let mut environment = Environment::salt(options);
+    release::adapt(&mut environment, world.release);
     let cache = world.cache_directory();
     let location = Location {
         environment: template.environment,
@@ -352,14 +353,12 @@ impl jinja::Host for Outside<'_> {
         }
     }
 
-    fn dump_yaml(&self, value: &Value, flow_style: bool) -> Result<String, DataError> {
+    fn dump_yaml(&self, value: &Plain, flow_style: bool) -> Result<String, DataError> {
         let options = DumpOptions {
             flow_style: Some(flow_style),
             ..DumpOptions::default()
         };
-        super::values::to_sorted(value, 0)
-            .map(|plain| yaml::dump(&plain, &options))
-            .map_err(DataError::new)
+        Ok(yaml::dump(value, &options))
     }
 
     fn has_function(&self, name: &str) -> bool {
@@ -439,9 +438,9 @@ pub(super) fn vars_of(map: &Map) -> Vars {
 }
 
 /// A dict of a template from the variables.
-pub(super) fn dict_of(map: &Map) -> Value {
+pub(super) fn dict_of(map: &Map, class: DictClass) -> Value {
     let vars = vars_of(map);
-    let dict = Dict::new();
+    let dict = Dict::of(class, indexmap::IndexMap::new());
     for (key, value) in vars {
         dict.set(&key, value);
     }

@@ -5,6 +5,10 @@
     reason = "the counts of recorded cases are shown"
 )]
 
+mod calls;
+mod corpus;
+mod functions;
+mod module_functions;
 mod golden;
 mod mistakes;
 mod yaml;

@@ -124,8 +124,7 @@ impl BatchRun {
                         let listener = self.client.listen().await?;
                         let mut present = std::mem::take(present);
                         present.sort();
-                        let hearing =
-                            Hearing::new(self.client.clone(), listener, &self.publish);
+                        let hearing = Hearing::new(self.client.clone(), listener, &self.publish);
                         let batch = Batch::new(present, self.options.size, self.options.wait);
                         self.stage = Stage::Working(Box::new(Working {
                             batch,

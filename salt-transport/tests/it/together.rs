@@ -427,7 +427,7 @@ async fn the_masters_key_outlives_the_process_and_no_job_runs_twice() {
     returns(&site.master, "*", "test.ping", vec![]).await;
     site.minions.pop().unwrap().abort();
 
-    let seen = std::fs::metadata(cache.join("jobs_seen.p")).unwrap();
+    let seen = std::fs::metadata(cache.join("jobs_seen")).unwrap();
     assert_eq!(seen.permissions().mode() & 0o777, 0o600);
     let other = identity(1)
         .public_key()

@@ -6,9 +6,10 @@
 )]
 
 mod calls;
+mod cases;
 mod corpus;
 mod functions;
-mod module_functions;
 mod golden;
 mod mistakes;
+mod module_functions;
 mod yaml;

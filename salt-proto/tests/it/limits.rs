@@ -311,7 +311,6 @@ fn the_id_of_an_envelope_is_an_id_or_nothing() {
 }
 
 // E-01, F4
-// F4
 #[test]
 fn a_minion_may_fire_only_what_is_its_own() {
     let web1 = MinionId::parse("web1").unwrap();

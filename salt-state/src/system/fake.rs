@@ -581,15 +581,15 @@ impl System for FakeSystem {
         let inode = state.inode_mut(&path)?;
         inode.mode = options
             .mode
-            .or(old.as_ref().map(|old| old.mode))
+            .or_else(|| old.as_ref().map(|old| old.mode))
             .unwrap_or(0o644);
         inode.uid = options
             .uid
-            .or(old.as_ref().map(|old| old.uid))
+            .or_else(|| old.as_ref().map(|old| old.uid))
             .unwrap_or(self.identity.uid);
         inode.gid = options
             .gid
-            .or(old.as_ref().map(|old| old.gid))
+            .or_else(|| old.as_ref().map(|old| old.gid))
             .unwrap_or(self.identity.gid);
         Ok(())
     }
@@ -664,7 +664,7 @@ impl System for FakeSystem {
             .collect();
         for path in moved {
             if let Some(inode) = state.names.remove(&path) {
-                let below = path.strip_prefix(&from).unwrap_or(Path::new(""));
+                let below = path.strip_prefix(&from).unwrap_or_else(|_| Path::new(""));
                 let target = if below == Path::new("") {
                     to.clone()
                 } else {

@@ -113,7 +113,9 @@ impl Observe for Rooted {
         if self.host.link_metadata(&real)?.is_none() {
             return Err(rustix::io::Errno::NOENT.into());
         }
-        let inside = real.strip_prefix(&self.root).unwrap_or(Path::new(""));
+        let inside = real
+            .strip_prefix(&self.root)
+            .unwrap_or_else(|_| Path::new(""));
         Ok(Path::new("/").join(inside))
     }
 

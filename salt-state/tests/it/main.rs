@@ -5,10 +5,10 @@
     reason = "the counts of recorded cases are shown"
 )]
 
-mod calls;
+mod args;
 mod corpus;
 mod functions;
-mod module_functions;
 mod golden;
 mod mistakes;
+mod module_functions;
 mod yaml;

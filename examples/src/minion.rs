@@ -266,7 +266,12 @@ impl Worker {
         let mut context = Context::new(&self.registry, &self.host, &data);
         let ask = |load: Map| self.ask(load);
         let fire = |tag: &str, _: Map| self.take_local(tag);
-        let running = || self.proc_dir.running();
+        // Salt's minion does not count the job that asks.
+        let running = || {
+            let mut jobs = self.proc_dir.running();
+            jobs.retain(|other| other.str("jid") != Some(job.jid.as_str()));
+            jobs
+        };
         let signal = |jid: &str, signal: i32| self.proc_dir.signal(jid, signal);
         context.master = Some(&ask);
         context.fire_local = Some(&fire);

@@ -161,7 +161,7 @@ fn file(context: &Context<'_>) -> PathBuf {
     let config = context.setting("conf_file").map(Path::new);
     config
         .and_then(Path::parent)
-        .unwrap_or(Path::new("/etc/salt"))
+        .unwrap_or_else(|| Path::new("/etc/salt"))
         .join("grains")
 }
 

@@ -14,11 +14,13 @@ use crate::registry::{CallError, Registry};
 use crate::system::{Command, CommandError, Interface, InterfaceAddress};
 
 mod compute;
+mod reach;
 mod routes;
 
 use compute::network;
 
 pub(super) fn register(registry: &mut Registry) {
+    reach::register(registry);
     registry.add(
         "network.interfaces",
         "interfaces()",

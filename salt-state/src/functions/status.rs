@@ -12,7 +12,10 @@ use crate::jinja::DateTime;
 use crate::registry::{CallError, Registry};
 use crate::system::{Command, Observe};
 
+mod overview;
+
 pub(super) fn register(registry: &mut Registry) {
+    overview::register(registry);
     registry.add(
         "status.uptime",
         "uptime()",

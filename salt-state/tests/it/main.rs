@@ -5,6 +5,7 @@
     reason = "the counts of recorded cases are shown"
 )]
 
+mod args;
 mod calls;
 mod cases;
 mod corpus;

@@ -1,0 +1,3 @@
+//! The programs together, in one process.
+
+mod command_line;

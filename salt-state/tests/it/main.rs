@@ -6,7 +6,6 @@
 )]
 
 mod args;
-mod calls;
 mod cases;
 mod corpus;
 mod functions;

@@ -15,6 +15,7 @@ pub mod salt_call;
 pub mod salt_key;
 pub mod salt;
 mod signals;
+pub mod tree;
 
 pub use failure::Failure;
 

@@ -11,10 +11,10 @@ use salt_crypto::{Encryption, Fingerprint, Signing};
 use salt_proto::{Job, Map, MinionId, Profile, Return, Value};
 use salt_state::{Context, Host, MinionData, Registry};
 use salt_transport::pki::KeyPairOptions;
-use salt_transport::{MasterAddr, Minion, MinionBuilder, MinionHandle, MinionSettings, PkiDir, Tcp, Wire, blocking};
+use salt_transport::{FileClient, MasterAddr, Minion, MinionBuilder, MinionHandle, MinionSettings, PkiDir, Tcp, Wire, blocking};
 
 use crate::config::{MinionConfig, SecurityProfile};
-use crate::{Failure, rng, signals};
+use crate::{Failure, rng, signals, tree};
 
 use jobs::ProcDir;
 
@@ -273,7 +273,15 @@ impl Worker {
             jobs
         };
         let signal = |jid: &str, signal: i32| self.proc_dir.signal(jid, signal);
+        let files = tree::MasterTree::new(FileClient::of(self.handle.clone(), &self.config.cachedir));
+        let compile = |wanted: &Map| {
+            let fresh = self.handle.blocking_refresh_pillar();
+            let fresh = fresh.map_err(|error| salt_state::CallError::execution(error.to_string()))?;
+            tree::masters_pillar(Map::clone(&fresh), wanted)
+        };
         context.master = Some(&ask);
+        context.sources = Some(&files);
+        context.compile_pillar = Some(&compile);
         context.fire_local = Some(&fire);
         context.running = Some(&running);
         context.signal_job = Some(&signal);

@@ -30,6 +30,7 @@ mod slsutil;
 mod state;
 mod status;
 mod sys;
+mod templates;
 mod test;
 mod user;
 
@@ -57,6 +58,7 @@ pub(crate) fn register(registry: &mut Registry) {
         state::register,
         status::register,
         sys::register,
+        templates::register,
         test::register,
         user::register,
     ] {

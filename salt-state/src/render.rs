@@ -278,6 +278,21 @@ impl<'a> World<'a> {
         gpg::decrypt_value(self, value)
     }
 
+    /// Calls one of the functions that templates have built in (`slsutil.renderer`,
+    /// `jinja.import_yaml`, …) as a template of that environment would.
+    ///
+    /// # Errors
+    ///
+    /// What the function raises.
+    pub fn call_native(
+        &self,
+        environment: &str,
+        name: &str,
+        args: &Args,
+    ) -> Result<Value, CallError> {
+        template::call_native(self, environment, name, args)
+    }
+
     /// The environments of the tree, in their configured order.
     pub(crate) fn environments(&self) -> Vec<String> {
         self.sources.environments().unwrap_or_default()

@@ -1,5 +1,6 @@
 //! The `jinja` stage: Salt's environment, context and loader around the engine.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use salt_proto::{Map, Value as Plain};
@@ -65,6 +66,47 @@ pub(super) fn render(
         rendered.text.push('\n');
     }
     Ok(rendered)
+}
+
+/// Calls one of the functions that work on a template's own objects, from outside of any
+/// template: a template of one line makes the call.
+pub(super) fn call_native(
+    world: &World<'_>,
+    saltenv: &str,
+    name: &str,
+    given: &args::Args,
+) -> Result<Plain, CallError> {
+    let mut environment = Environment::salt(options(world, "", None));
+    release::adapt(&mut environment, world.release);
+    environment.set_host(Outside {
+        world,
+        environment: saltenv.to_owned(),
+        sls: String::new(),
+    });
+    let answer: Rc<RefCell<Option<Plain>>> = Rc::default();
+    let slot = Rc::clone(&answer);
+    let (name, given) = (name.to_owned(), given.clone());
+    let call = Value::function("call", move |runtime, _| {
+        let mut arguments = Args::new(given.positional().iter().map(Value::from_plain).collect());
+        for (key, value) in given.keywords() {
+            if let Some(key) = key.as_str() {
+                arguments.named.push((key.into(), Value::from_plain(value)));
+            }
+        }
+        let host = runtime.environment().host();
+        let value = host.call_function(runtime, &name, arguments)?;
+        *slot.borrow_mut() = Some(value.to_plain(runtime)?);
+        Ok(Value::None)
+    });
+    let vars = Vars::from([("call".into(), call)]);
+    if let Err(error) = environment.render_str("{% do call() %}", vars) {
+        return Err(match error.kind() {
+            Kind::Invocation => CallError::Invocation(error.message().to_owned()),
+            Kind::Render => CallError::exception("SaltRenderError", error.message()),
+            kind => CallError::exception(kind.class(), error.message()),
+        });
+    }
+    Ok(answer.take().unwrap_or_default())
 }
 
 /// Whether nothing in the text means anything to the engine.

@@ -19,6 +19,7 @@ pub mod salt;
 pub mod salt_call;
 pub mod salt_key;
 mod signals;
+pub mod tree;
 
 pub use failure::Failure;
 

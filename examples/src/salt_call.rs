@@ -1,167 +1,135 @@
 //! `salt-call`: runs a function on this minion, with a master or without one.
 
+use std::fs::OpenOptions;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use salt_proto::{Jid, Map, Value};
-use salt_state::{Args, CallError, Context, Host, MinionData, Registry};
-use salt_transport::{MinionHandle, MinionSettings, MinionStatus, Tcp};
+use salt_state::{Args, CallError, Context, Host, MinionData, Registry, Sources};
+use salt_transport::{FileClient, MinionHandle, MinionSettings, MinionStatus, Tcp};
 
 use crate::config::MinionConfig;
 use crate::options::{Opt, Parsed};
 use crate::output::{self, Style};
-use crate::{Failure, daemon, minion};
+use crate::{Failure, daemon, minion, tree};
 
 /// The options, Salt's own.
 pub const OPTIONS: &[Opt] = &[
     Opt::flag(&["--version"], "show program's version number and exit"),
     Opt::flag(&["-h", "--help"], "show this help message and exit"),
-    Opt::value(
-        &["-c", "--config-dir"],
-        "CONFIG_DIR",
-        "Pass in an alternative configuration directory. Default: '/etc/salt'.",
-    ),
-    Opt::value(
-        &["-l", "--log-level"],
-        "LOG_LEVEL",
-        "Console logging log level. Default: 'warning'.",
-    ),
-    Opt::value(
-        &["--log-file"],
-        "LOG_FILE",
-        "Log to this file instead of standard error.",
-    ),
-    Opt::flag(
-        &["--local"],
-        "Run salt-call locally, as if there was no master running.",
-    ),
+    Opt::value(&["-c", "--config-dir"], "CONFIG_DIR", "Pass in an alternative configuration directory. Default: '/etc/salt'."),
+    Opt::value(&["-l", "--log-level"], "LOG_LEVEL", "Console logging log level. Default: 'warning'."),
+    Opt::value(&["--log-file"], "LOG_FILE", "Log to this file instead of standard error."),
+    Opt::flag(&["--local"], "Run salt-call locally, as if there was no master running."),
     Opt::value(&["--id"], "ID", "Specify the minion id to use."),
     Opt::value(&["--master"], "MASTER", "Specify the master to use."),
-    Opt::value(
-        &["--file-root"],
-        "DIR",
-        "Set this directory as the base file root.",
-    ),
-    Opt::value(
-        &["--pillar-root"],
-        "DIR",
-        "Set this directory as the base pillar root.",
-    ),
-    Opt::value(
-        &["--return"],
-        "RETURNER",
-        "Accepted; 'none' keeps the result from the master.",
-    ),
+    Opt::value(&["--file-root"], "DIR", "Set this directory as the base file root."),
+    Opt::value(&["--pillar-root"], "DIR", "Set this directory as the base pillar root."),
+    Opt::value(&["--return"], "RETURNER", "Accepted; 'none' keeps the result from the master."),
     Opt::flag(&["-g", "--grains"], "Print the grains."),
-    Opt::flag(
-        &["-d", "--doc"],
-        "Print the documentation of the function, or of all.",
-    ),
-    Opt::flag(
-        &["--retcode-passthrough"],
-        "Exit with the retcode of the function.",
-    ),
-    Opt::flag(
-        &["--metadata"],
-        "Print out the execution metadata as well as the return.",
-    ),
+    Opt::flag(&["-d", "--doc", "--documentation"], "Print the documentation of the function, or of all."),
+    Opt::flag(&["--retcode-passthrough"], "Exit with the retcode of the function."),
+    Opt::flag(&["--metadata"], "Print out the execution metadata as well as the return."),
     Opt::flag(&["--skip-grains"], "Do not load grains."),
-    Opt::flag(
-        &["--refresh-grains-cache"],
-        "Accepted for compatibility: grains are always fresh.",
-    ),
-    Opt::value(
-        &["--out", "--output"],
-        "OUTPUT",
-        "Print with this outputter.",
-    ),
-    Opt::value(
-        &["--out-indent", "--output-indent"],
-        "N",
-        "Indentation of that output.",
-    ),
+    Opt::flag(&["--refresh-grains-cache"], "Accepted for compatibility: grains are always fresh."),
+    Opt::value(&["--no-parse"], "NAMES", "Comma-separated names of keyword arguments that stay text."),
+    Opt::value(&["--cachedir"], "DIR", "Cache directory."),
+    Opt::value(&["-t", "--timeout"], "SECONDS", "How long to wait for the master's answer to a sign-in."),
+    Opt::flag(&["--no-return-event"], "Accepted; keeps the result from the master, as --return=none."),
+    Opt::value(&["--out", "--output"], "OUTPUT", "Print with this outputter."),
+    Opt::value(&["--out-indent", "--output-indent"], "N", "Indentation of that output."),
+    Opt::value(&["--out-file", "--output-file"], "FILE", "Write the output to a file."),
+    Opt::flag(&["--out-file-append", "--output-file-append"], "Append to that file."),
     Opt::flag(&["--no-color", "--no-colour"], "No colours."),
-    Opt::flag(
-        &["--force-color", "--force-colour"],
-        "Colours even when the output is no terminal.",
-    ),
+    Opt::flag(&["--force-color", "--force-colour"], "Colours even when the output is no terminal."),
 ];
 
-/// Does what the command line asks; the exit status of the function only with `--retcode-passthrough`.
+/// Does what the command line asks. The exit status is 1 when the function failed, its own code with
+/// `--retcode-passthrough`.
 ///
 /// # Errors
 ///
 /// What kept the function from being called, in a sentence.
 pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
     let mut overrides = Map::new();
-    for (option, key) in [("--id", "id"), ("--master", "master")] {
+    for (option, key) in [("--id", "id"), ("--master", "master"), ("--cachedir", "cachedir")] {
         if let Some(value) = parsed.value(option) {
             overrides.insert(key, value);
         }
     }
-    for (option, key) in [
-        ("--file-root", "file_roots"),
-        ("--pillar-root", "pillar_roots"),
-    ] {
+    for (option, key) in [("--file-root", "file_roots"), ("--pillar-root", "pillar_roots")] {
         if let Some(dir) = parsed.value(option) {
             overrides.insert(key, Map::from([("base", Value::List(vec![dir.into()]))]));
         }
+    }
+    if let Some(seconds) = parsed.number::<i64>("-t").map_err(Failure::new)? {
+        overrides.insert("auth_timeout", seconds);
     }
     if parsed.has("--local") {
         overrides.insert("file_client", "local");
     }
     let host = Host::new();
     let dir = PathBuf::from(parsed.value("-c").unwrap_or("/etc/salt"));
-    let config = MinionConfig::read(&dir, &overrides, &host)
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let config =
+        MinionConfig::read(&dir, &overrides, &host).map_err(|error| Failure::new(error.to_string()))?;
     daemon::start_logging(parsed, &config.log_level)?;
+    let registry = Registry::builtin();
+    if parsed.has("-d") {
+        print_docs(&registry, &parsed.words);
+        return Ok(0);
+    }
     let mut words = parsed.words.iter();
-    let function = match (words.next(), parsed.has("-g"), parsed.has("-d")) {
-        (_, true, _) => "grains.items".to_owned(),
-        (None, _, true) => "sys.doc".to_owned(),
-        (Some(name), _, false) => name.clone(),
-        (Some(_), _, true) => "sys.doc".to_owned(),
-        (None, ..) => {
+    let function = match words.next() {
+        _ if parsed.has("-g") => "grains.items".to_owned(),
+        Some(name) => name.clone(),
+        None => {
             return Err(Failure::new(
-                "Usage: salt-call [options] <function> [arguments]\n\nfunction missing",
+                "Usage: salt-call [options] <function> [arguments]\n\nsalt-call: error: Requires function, --grains or --doc",
             )
             .with_code(64));
         }
     };
-    let arguments: Vec<Value> = match parsed.has("-d") {
-        true => parsed.words.iter().map(Value::from).collect(),
-        false => words.map(Value::from).collect(),
+    let verbatim: Vec<&str> = parsed.value("--no-parse").unwrap_or_default().split(',').map(str::trim).collect();
+    let arguments = match parsed.has("-g") {
+        true => Args::new(),
+        false => Args::from_words(words, &verbatim),
     };
-    let registry = Registry::builtin();
     let grains = match parsed.has("--skip-grains") {
         true => Map::new(),
         false => salt_state::grains::gather(&host, &config.opts, &config.config_dir),
     };
-    let call = Call {
-        parsed,
-        config,
-        host,
-        registry,
-        grains,
-        function,
-        arguments,
+    let call = Call { parsed, config, registry, grains, jid: new_jid(), function, arguments };
+    if call.config.local { call.local() } else { call.with_master() }
+}
+
+fn new_jid() -> Jid {
+    let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+    Jid::from_unix_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+/// The documentation of functions, of modules, or of all.
+fn print_docs(registry: &Registry, wanted: &[String]) {
+    let meant = |name: &str| {
+        wanted.is_empty()
+            || wanted.iter().any(|wanted| {
+                name.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
     };
-    if call.config.local {
-        call.local()
-    } else {
-        call.with_master()
+    for name in registry.names().filter(|name| meant(name)) {
+        println!("{name}:\n\n    {}\n", registry.doc(name).unwrap_or_default().trim());
     }
 }
 
 struct Call<'a> {
     parsed: &'a Parsed,
     config: MinionConfig,
-    host: Host,
     registry: Registry,
     grains: Map,
+    jid: Jid,
     function: String,
-    arguments: Vec<Value>,
+    arguments: Args,
 }
 
 /// What a call came to.
@@ -173,18 +141,21 @@ struct Outcome {
 
 impl Call<'_> {
     fn local(self) -> Result<u8, Failure> {
-        let pillar = Map::new();
-        let outcome = call(
-            &self.registry,
-            &self.host,
-            &self.config,
-            &self.grains,
-            pillar,
-            &self.function,
-            &self.arguments,
-            None,
-        );
+        let tree = tree::local(&self.config.file_roots);
+        let outcome = self.asked().call(Map::new(), &tree, None);
         self.finish(outcome)
+    }
+
+    /// All that a call needs, for another thread.
+    fn asked(&self) -> Asked {
+        Asked {
+            registry: self.registry.clone(),
+            config: Arc::new(self.config.clone()),
+            grains: self.grains.clone(),
+            jid: self.jid.to_string(),
+            function: self.function.clone(),
+            arguments: self.arguments.clone(),
+        }
     }
 
     fn with_master(self) -> Result<u8, Failure> {
@@ -216,20 +187,15 @@ impl Call<'_> {
                 .await
                 .map_err(|_| Failure::new("the master did not answer within 60 seconds").with_code(2))??;
             let pillar = handle.refresh_pillar().await.map(|pillar| Map::clone(&pillar)).unwrap_or_default();
-            let (registry, config, grains, function, arguments) = (
-                self.registry.clone(),
-                Arc::new(self.config.clone()),
-                self.grains.clone(),
-                self.function.clone(),
-                self.arguments.clone(),
-            );
-            let master = handle.clone();
+            let (asked, master) = (self.asked(), handle.clone());
             let outcome = tokio::task::spawn_blocking(move || {
-                call(&registry, &Host::new(), &config, &grains, pillar, &function, &arguments, Some(&master))
+                let client = FileClient::of(master.clone(), &asked.config.cachedir);
+                asked.call(pillar, &tree::MasterTree::new(client), Some(&master))
             })
             .await?;
             if let Ok(outcome) = &outcome
                 && self.parsed.value("--return") != Some("none")
+                && !self.parsed.has("--no-return-event")
             {
                 let returned = handle.request(self.load(outcome)).await;
                 if let Err(error) = returned {
@@ -245,16 +211,12 @@ impl Call<'_> {
 
     /// What the master is told.
     fn load(&self, outcome: &Outcome) -> Map {
-        let micros = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_micros());
-        let jid = Jid::from_unix_micros(u64::try_from(micros).unwrap_or(u64::MAX));
         Map::from([
             ("cmd", Value::from("_return")),
             ("id", self.config.id.as_str().into()),
-            ("jid", (&jid).into()),
+            ("jid", (&self.jid).into()),
             ("fun", self.function.as_str().into()),
-            ("fun_args", self.arguments.clone().into()),
+            ("fun_args", self.arguments.to_job().into()),
             ("return", outcome.value.clone()),
             ("retcode", outcome.retcode.into()),
             ("success", (outcome.retcode == 0).into()),
@@ -262,90 +224,121 @@ impl Call<'_> {
     }
 
     fn finish(&self, outcome: Result<Outcome, CallError>) -> Result<u8, Failure> {
-        let outcome = outcome.map_err(|error| match &error {
-            CallError::Unavailable(_) => Failure::new(format!(
-                "Function {} is not available: {error}",
-                self.function
-            )),
-            CallError::Execution(_) => {
-                Failure::new(format!("Error running '{}': {error}", self.function))
-            }
-            _ => Failure::new(format!("Error running '{}': {error}", self.function)),
-        })?;
-        let mut local = Map::new();
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => match self.explain(&error) {
+                Ok(value) => Outcome { value, retcode: 1, outputter: Some("nested".to_owned()) },
+                Err(code) => return Ok(code),
+            },
+        };
+        let mut shown = Map::new();
         if self.parsed.has("--metadata") {
             let load = self.load(&outcome);
             let told = ["jid", "fun", "fun_args", "return", "retcode", "id"];
-            let told: Map = told
-                .into_iter()
-                .filter_map(|key| Some((key, load.get(key)?.clone())))
-                .collect();
-            local.insert("local", told);
+            let told: Map = told.into_iter().filter_map(|key| Some((key, load.get(key)?.clone()))).collect();
+            shown.insert("local", told);
         } else {
-            local.insert("local", outcome.value.clone());
+            shown.insert("local", outcome.value.clone());
         }
-        let outputter = self
-            .parsed
-            .value("--out")
-            .or(outcome.outputter.as_deref())
-            .unwrap_or("nested");
-        let indent = self.parsed.number("--out-indent").map_err(Failure::new)?;
-        println!(
-            "{}",
-            output::show(
-                &local.into(),
-                outputter,
-                Style {
-                    color: self.parsed.has("--force-color"),
-                    indent
-                }
-            )
-        );
-        Ok(if self.parsed.has("--retcode-passthrough") {
-            u8::try_from(outcome.retcode.rem_euclid(256)).unwrap_or(1)
-        } else {
-            0
+        self.print(&shown.into(), outcome.outputter.as_deref())?;
+        Ok(match outcome.retcode {
+            0 => 0,
+            code if self.parsed.has("--retcode-passthrough") => u8::try_from(code.rem_euclid(256)).unwrap_or(1),
+            _ => 1,
         })
+    }
+
+    fn print(&self, value: &Value, outputter: Option<&str>) -> Result<(), Failure> {
+        let outputter = self.parsed.value("--out").or(outputter).unwrap_or("nested");
+        let indent = self.parsed.number("--out-indent").map_err(Failure::new)?;
+        let file = self.parsed.value("--out-file");
+        let terminal = file.is_none() && std::io::stdout().is_terminal();
+        let color = self.parsed.has("--force-color") || (terminal && !self.parsed.has("--no-color"));
+        let text = output::show(value, outputter, Style { color, indent });
+        match file {
+            None => println!("{text}"),
+            Some(path) => {
+                let append = self.parsed.has("--out-file-append");
+                let opened = OpenOptions::new().write(true).create(true).append(append).truncate(!append).open(path);
+                let written = opened.and_then(|mut file| writeln!(file, "{text}"));
+                written.map_err(|error| Failure::new(format!("cannot write to {path}: {error}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of a failed call as Salt 3008.3's `salt-call` does: a value that is printed like a result,
+    /// or else the exit status.
+    fn explain(&self, error: &CallError) -> Result<Value, u8> {
+        let name = &self.function;
+        if let (CallError::Unavailable(_), Some(docs)) = (error, self.registry.alternatives(name)) {
+            return Ok(docs);
+        }
+        match error {
+            CallError::Arguments(_) | CallError::Invocation(_) if !is_about_keywords(error) => {
+                eprintln!("\nPassed invalid arguments: {error}.\n\nUsage:");
+                println!("{}", self.registry.doc(name).unwrap_or_default());
+            }
+            CallError::Execution(_) => eprintln!("Error running '{name}': {error}"),
+            CallError::CommandNotFound(_) => eprintln!("Command required for '{name}' not found: {error}"),
+            CallError::Exception { .. } => eprintln!("{}", error.traceback().trim_end()),
+            _ => eprintln!("{error}"),
+        }
+        Err(if matches!(error, CallError::Unavailable(_)) { 255 } else { 1 })
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "both ways of calling share it")]
-fn call(
-    registry: &Registry,
-    host: &Host,
-    config: &MinionConfig,
-    grains: &Map,
-    pillar: Map,
-    function: &str,
-    arguments: &[Value],
-    master: Option<&MinionHandle>,
-) -> Result<Outcome, CallError> {
-    let data = MinionData {
-        id: config.id.clone(),
-        grains: grains.clone(),
-        pillar,
-        config: config.opts.clone(),
-    };
-    let mut context = Context::new(registry, host, &data);
-    let ask = |load: Map| {
-        let master = master.ok_or_else(|| CallError::execution("no master"))?;
-        master
-            .blocking_request(load)
-            .map_err(|error| CallError::execution(error.to_string()))
-    };
-    if master.is_some() {
-        context.master = Some(&ask);
+/// Keywords that no parameter takes are refused before Salt's `salt-call` looks at the rest.
+fn is_about_keywords(error: &CallError) -> bool {
+    error.to_string().starts_with("The following keyword arguments are not valid:")
+}
+
+/// A call, with all it needs.
+struct Asked {
+    registry: Registry,
+    config: Arc<MinionConfig>,
+    grains: Map,
+    jid: String,
+    function: String,
+    arguments: Args,
+}
+
+impl Asked {
+    fn call(self, pillar: Map, sources: &dyn Sources, master: Option<&MinionHandle>) -> Result<Outcome, CallError> {
+        let host = Host::new();
+        let mut data =
+            MinionData { id: self.config.id.clone(), grains: self.grains, pillar, config: self.config.opts.clone() };
+        if master.is_none() {
+            let mut context = Context::new(&self.registry, &host, &data);
+            context.sources = Some(sources);
+            data.pillar = tree::local_pillar(&self.config.pillar_roots, &data, &Map::new(), &context)?;
+        }
+        let ask = |load: Map| {
+            let master = master.ok_or_else(|| CallError::execution("no master"))?;
+            master.blocking_request(load).map_err(|error| CallError::execution(error.to_string()))
+        };
+        let compile = |wanted: &Map| match master {
+            Some(_) => tree::masters_pillar(data.pillar.clone(), wanted),
+            None => {
+                let mut context = Context::new(&self.registry, &host, &data);
+                context.sources = Some(sources);
+                tree::local_pillar(&self.config.pillar_roots, &data, wanted, &context)
+            }
+        };
+        let mut context = Context::new(&self.registry, &host, &data);
+        context.sources = Some(sources);
+        context.compile_pillar = Some(&compile);
+        if master.is_some() {
+            context.master = Some(&ask);
+        }
+        context.job = Map::from([
+            ("fun", Value::from(self.function.as_str())),
+            ("pid", std::process::id().into()),
+            ("jid", self.jid.into()),
+            ("tgt", "salt-call".into()),
+        ]);
+        let (value, retcode) = self.registry.call_outermost(&self.function, self.arguments, &context)?;
+        let outputter = self.registry.outputter_of(&self.function).map(str::to_owned);
+        Ok(Outcome { value, retcode, outputter })
     }
-    let args = Args::from_job(arguments);
-    let value = registry.call(function, &args, &context)?;
-    let retcode = match context.retcode() {
-        0 if salt_state::says_failure(&value) => 1,
-        code => code,
-    };
-    let outputter = registry.outputter_of(function).map(str::to_owned);
-    Ok(Outcome {
-        value,
-        retcode,
-        outputter,
-    })
 }

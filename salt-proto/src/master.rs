@@ -17,6 +17,41 @@
 //!
 //! Every request ends in exactly one reply (F2), whatever was in it. What the
 //! driver has to store or tell comes out of [`MasterCore::poll_event`].
+//!
+//! A minion signs in, without a network between the two:
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use salt_proto::{
+//!     MasterConfig, MasterCore, MasterTrust, MemoryKeyStore, MinionConfig, MinionEvent,
+//!     MinionLink, RequestStep,
+//! };
+//! # use salt_crypto::Identity;
+//! # let rng = || Box::new(rand_core::UnwrapErr(getrandom::SysRng));
+//! # let master_key = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/checks/master.pem"));
+//! # let minion_key = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/checks/minion.pem"));
+//! # let (master_key, minion_key) = (Identity::from_pem(master_key, None)?, Identity::from_pem(minion_key, None)?);
+//! # let (now, unix_time) = (Instant::now(), 1_795_308_466);
+//!
+//! let store = Box::new(MemoryKeyStore::new());
+//! let pinned = MasterTrust::Pinned(master_key.public_key().clone());
+//! let accepted = minion_key.public_key().clone();
+//! let mut master = MasterCore::new(MasterConfig::new(master_key), store, rng(), unix_time)?;
+//! let mut minion = MinionLink::new(MinionConfig::new("web1".parse()?, minion_key, pinned), rng())?;
+//! master.keys_mut().accept(minion.id(), &accepted)?;
+//!
+//! let offer = minion.poll_transmit(now, unix_time).expect("a minion begins by signing in");
+//! let mut step = master.handle_request(&offer.body, unix_time);
+//! while let RequestStep::Work(work) = step {
+//!     step = master.handle_finished(work.run(&mut *rng()), unix_time);
+//! }
+//! let RequestStep::Reply(answer) = step else { panic!("a sign-in is answered") };
+//! minion.handle_reply(offer.exchange, &answer, now);
+//!
+//! assert!(matches!(minion.poll_event(), Some(MinionEvent::Ready { publish_port: 4505, .. })));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

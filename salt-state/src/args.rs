@@ -292,11 +292,16 @@ pub fn read_value(text: &str) -> Value {
     let Ok(value) = yaml::load(text) else {
         return verbatim();
     };
+    if text.contains('#') {
+        // A comment would take a part of the text away.
+        return match value {
+            Value::Str(_) | Value::Null => verbatim(),
+            value => value,
+        };
+    }
     match value {
         Value::Map(_) if !text.trim_start().starts_with('{') => verbatim(),
         Value::List(_) if !text.trim_start().starts_with('[') => verbatim(),
-        Value::Str(_) if text.contains('#') => verbatim(),
-        Value::Null if !is_null(text) => verbatim(),
         // An integer too large for a message; as text it at least keeps its digits.
         Value::Float(_)
             if text
@@ -311,12 +316,9 @@ pub fn read_value(text: &str) -> Value {
     }
 }
 
-fn is_null(text: &str) -> bool {
-    matches!(text.trim(), "~" | "null" | "Null" | "NULL")
-}
-
 /// `1_000`: YAML 1.1 reads a number, but people type names like that.
 fn is_grouped_digits(text: &str) -> bool {
+    let text = text.trim();
     text.contains('_') && text.bytes().all(|c| c.is_ascii_digit() || c == b'_')
 }
 

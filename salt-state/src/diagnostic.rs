@@ -170,14 +170,21 @@ impl Diagnostic {
     }
 }
 
-/// The message without the excerpt that Salt appends to it.
+/// The message without the excerpt and the traceback that Salt appends to it.
 fn summary(message: &str) -> &str {
-    let end = message.find("\n\n---\n").unwrap_or(message.len());
-    let text = message.get(..end).unwrap_or(message);
-    text.find("; line ")
-        .and_then(|at| text.get(..at))
-        .unwrap_or(text)
-        .trim_end()
+    let mut text = message;
+    for mark in ["\n---\n", "\nTraceback (most recent call last):", "; line "] {
+        if let Some(at) = text.find(mark) {
+            text = text.get(..at).unwrap_or(text);
+        }
+    }
+    // What is left of the excerpt of an imported file is its path and line.
+    if let Some((before, last)) = text.trim_end().rsplit_once('\n')
+        && last.ends_with("):")
+    {
+        text = before;
+    }
+    text.trim_end()
 }
 
 impl fmt::Display for Diagnostic {

@@ -30,6 +30,7 @@ mod slsutil;
 mod state;
 mod status;
 mod sys;
+mod templates;
 mod test;
 mod user;
 
@@ -57,6 +58,7 @@ pub(crate) fn register(registry: &mut Registry) {
         state::register,
         status::register,
         sys::register,
+        templates::register,
         test::register,
         user::register,
     ] {
@@ -74,7 +76,8 @@ fn modules(registry: &Registry) -> BTreeSet<String> {
 }
 
 /// Merges `merge` and the entry named `base` around what a lookup found, as all of
-/// Salt's `filter_by` do: base below, merge above.
+/// Salt's `filter_by` do: base below, merge above. A base that is no mapping counts only
+/// where nothing was found.
 fn layered(
     lookup: &Map,
     found: Option<&Value>,
@@ -82,38 +85,38 @@ fn layered(
     base: Option<&str>,
     merge_lists: bool,
 ) -> Result<Value, CallError> {
-    let not_mappings = || {
-        CallError::exception(
-            "TypeError",
-            "Cannot update using non-dict types in dictupdate.update()",
-        )
+    let refused = |text: &str| CallError::exception("salt.exceptions.SaltException", text);
+    let base = base.and_then(|base| lookup.get(base));
+    let found = found.cloned().unwrap_or_default();
+    let mut result = match (base, found) {
+        (Some(below), Value::Null) => below.clone(),
+        (Some(Value::Map(below)), Value::Map(above)) => {
+            let mut whole = below.clone();
+            crate::data::update(&mut whole, &above, merge_lists);
+            whole.into()
+        }
+        (Some(Value::Map(_)), _) => {
+            return Err(refused(
+                "filter_by default and look-up values must both be dictionaries.",
+            ));
+        }
+        (_, found) => found,
     };
-    let mut result = found.cloned().unwrap_or_default();
-    if let Some(below) = base.and_then(|base| lookup.get(base)) {
-        let (Value::Map(below), Value::Map(above)) = (below, &result) else {
-            return if result.is_null() {
-                Ok(below.clone())
-            } else {
-                Err(not_mappings())
-            };
-        };
-        let mut whole = below.clone();
-        crate::data::update(&mut whole, above, merge_lists);
-        result = whole.into();
+    match (merge.filter(|merge| merge.is_true()), &mut result) {
+        (None, _) => {}
+        (Some(merge @ Value::Map(_)), Value::Null) => result = merge.clone(),
+        (Some(Value::Map(above)), Value::Map(whole)) => {
+            crate::data::update(whole, above, merge_lists);
+        }
+        (Some(Value::Map(_)), _) => {
+            return Err(CallError::exception(
+                "TypeError",
+                "Cannot update using non-dict types in dictupdate.update()",
+            ));
+        }
+        (Some(_), _) => {
+            return Err(refused("filter_by merge argument must be a dictionary."));
+        }
     }
-    match merge {
-        None => Ok(result),
-        Some(Value::Map(above)) => match result {
-            Value::Map(mut whole) => {
-                crate::data::update(&mut whole, above, merge_lists);
-                Ok(whole.into())
-            }
-            Value::Null => Ok(above.clone().into()),
-            _ => Err(not_mappings()),
-        },
-        Some(_) => Err(CallError::exception(
-            "salt.exceptions.SaltException",
-            "filter_by merge argument must be a dictionary.",
-        )),
-    }
+    Ok(result)
 }

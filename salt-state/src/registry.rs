@@ -400,14 +400,9 @@ impl Registry {
         all
     }
 
-    /// What a minion returns for a failure. For an unknown function whose name is the
-    /// beginning of known ones, that is their documentation with the text at the end.
-    fn failure(&self, name: &str, error: &CallError) -> Value {
-        let doc = self.doc(name).unwrap_or_default();
-        let text = Value::from(error.job_text(name, doc));
-        if !matches!(error, CallError::Unavailable(_)) {
-            return text;
-        }
+    /// What Salt returns for an unknown function whose name is the beginning of known
+    /// ones: their documentation, with the complaint at the end. `None` when it is not.
+    pub fn alternatives(&self, name: &str) -> Option<Value> {
         let mut docs: Map = self
             .functions
             .iter()
@@ -415,10 +410,21 @@ impl Registry {
             .map(|(known, entry)| (known.as_str(), entry.doc))
             .collect();
         if docs.is_empty() {
-            return text;
+            return None;
         }
-        docs.insert(name, text);
-        docs.into()
+        docs.insert(name, CallError::Unavailable(name.to_owned()).to_string());
+        Some(docs.into())
+    }
+
+    /// What a minion returns for a failure.
+    fn failure(&self, name: &str, error: &CallError) -> Value {
+        if matches!(error, CallError::Unavailable(unknown) if unknown == name)
+            && let Some(docs) = self.alternatives(name)
+        {
+            return docs;
+        }
+        let doc = self.doc(name).unwrap_or_default();
+        error.job_text(name, doc).into()
     }
 }
 

@@ -6,6 +6,7 @@ mod hints;
 pub mod json;
 mod natives;
 mod pipe;
+mod release;
 mod stateconf;
 mod template;
 mod toml;
@@ -234,20 +235,20 @@ impl<'a> World<'a> {
 
     fn grains(&self) -> jinja::Value {
         self.grains
-            .get_or_init(|| template::dict_of(&self.minion.grains))
+            .get_or_init(|| template::dict_of(&self.minion.grains, self.wrapper()))
             .clone()
     }
 
     fn pillar(&self) -> jinja::Value {
         self.pillar
-            .get_or_init(|| template::dict_of(&self.minion.pillar))
+            .get_or_init(|| template::dict_of(&self.minion.pillar, self.wrapper()))
             .clone()
     }
 
     fn opts(&self) -> jinja::Value {
         self.opts
             .get_or_init(|| {
-                let opts = template::dict_of(&self.minion.config);
+                let opts = template::dict_of(&self.minion.config, self.wrapper());
                 if let Some(dict) = opts.as_dict() {
                     dict.set("grains", self.grains());
                     dict.set("pillar", self.pillar());
@@ -258,6 +259,15 @@ impl<'a> World<'a> {
             .clone()
     }
 
+    /// The class that grains, pillar and configuration show themselves as.
+    fn wrapper(&self) -> jinja::DictClass {
+        if self.release > Release::V3006 {
+            jinja::DictClass::Dict
+        } else {
+            jinja::DictClass::Namespaced
+        }
+    }
+
     fn cache_directory(&self) -> String {
         let directory = self.minion.config.str("cachedir");
         directory.unwrap_or("/var/cache/salt/minion").to_owned()
@@ -266,6 +276,21 @@ impl<'a> World<'a> {
     /// Decrypts every PGP message in a value.
     pub(crate) fn decrypt_value(&self, value: &Value) -> Result<Value, String> {
         gpg::decrypt_value(self, value)
+    }
+
+    /// Calls one of the functions that templates have built in (`slsutil.renderer`,
+    /// `jinja.import_yaml`, …) as a template of that environment would.
+    ///
+    /// # Errors
+    ///
+    /// What the function raises.
+    pub fn call_native(
+        &self,
+        environment: &str,
+        name: &str,
+        args: &Args,
+    ) -> Result<Value, CallError> {
+        template::call_native(self, environment, name, args)
     }
 
     /// The environments of the tree, in their configured order.
@@ -506,7 +531,7 @@ impl<'a> World<'a> {
 
     /// An error of the template engine, in the words of Salt's `jinja` renderer.
     fn template_error(&self, error: &jinja::Error, document: u32) -> RenderError {
-        let mut this = RenderError::expected(error.message());
+        let mut this = RenderError::expected(release::message(error.salt_message(), self.release));
         let documents = self.documents.borrow();
         if let Some(document) = documents.get(document) {
             let mut places = error.trace().iter().map(|place| {

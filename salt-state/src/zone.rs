@@ -100,7 +100,7 @@ impl Zone {
                 .kinds
                 .iter()
                 .find(|kind| !kind.is_dst)
-                .or(self.kinds.first()),
+                .or_else(|| self.kinds.first()),
         };
         match kind {
             Some(kind) => (kind.offset, kind.name.clone()),

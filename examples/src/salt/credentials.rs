@@ -1,7 +1,7 @@
 //! How the caller proves who he is.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
@@ -13,16 +13,53 @@ use salt_transport::pki::RootKey;
 use super::command::Command;
 use super::{EX_NO_RETURN, Exit};
 
-/// The credentials a command line stands for.
+/// What an external service is told about the caller.
+pub(super) struct Told {
+    eauth: String,
+    fields: Vec<(String, Secret<String>)>,
+}
+
+/// What the caller says about himself with `-a`; what he does not say he is asked for.
 ///
-/// A key file that the caller may read counts most, then a token he keeps, then what he says
-/// about himself with `-a`; what he does not say he is asked for.
+/// Blocks while it asks, and leaves it to the system to end the program meanwhile.
+///
+/// # Errors
+///
+/// What to print when there is no answer.
+pub(super) fn told(command: &Command) -> Result<Option<Told>, Exit> {
+    let Some(eauth) = &command.eauth else {
+        return Ok(None);
+    };
+    let failed = |error: io::Error| Exit::failed(EX_NO_RETURN, format!("{error}\n"));
+    let username = match &command.username {
+        Some(name) => Secret::new(name.clone()),
+        None => ask("username: ", true).map_err(failed)?,
+    };
+    let password = match &command.password {
+        Some(password) => password.clone(),
+        None => ask("password: ", false).map_err(failed)?,
+    };
+    Ok(Some(Told {
+        eauth: eauth.clone(),
+        fields: vec![
+            ("username".to_owned(), username),
+            ("password".to_owned(), password),
+        ],
+    }))
+}
+
+/// The credentials a command line stands for: what the caller told, else a key file that he may read, else a token
+/// he keeps.
 ///
 /// # Errors
 ///
 /// What to print when an external service does not know him.
-pub(super) async fn find(command: &Command, client: &Client) -> Result<Credentials, Exit> {
-    let Some(eauth) = &command.eauth else {
+pub(super) async fn find(
+    told: Option<Told>,
+    make_token: bool,
+    client: &Client,
+) -> Result<Credentials, Exit> {
+    let Some(Told { eauth, fields }) = told else {
         let config = client.config();
         if RootKey::read(&config.cache_dir, &config.key_user).is_err()
             && let Some(token) = token_file().and_then(|path| read_token(&path))
@@ -31,33 +68,18 @@ pub(super) async fn find(command: &Command, client: &Client) -> Result<Credentia
         }
         return Ok(Credentials::Key);
     };
-    let failed = |error: io::Error| Exit::failed(EX_NO_RETURN, format!("{error}\n"));
-    let username = match &command.username {
-        Some(name) => name.clone(),
-        None => ask("username: ", true).map_err(failed)?,
-    };
-    let password = match &command.password {
-        Some(password) => password.clone(),
-        None => Secret::new(ask("password: ", false).map_err(failed)?),
-    };
-    let fields = vec![
-        ("username".to_owned(), Secret::new(username)),
-        ("password".to_owned(), password),
-    ];
-    if !command.make_token {
-        return Ok(Credentials::External {
-            eauth: eauth.clone(),
-            fields,
-        });
+    if !make_token {
+        return Ok(Credentials::External { eauth, fields });
     }
     let unknown = || Exit::failed(EX_NO_RETURN, "ERROR: Authentication failed\n".to_owned());
     let reply = client
-        .make_token(eauth, &fields)
+        .make_token(&eauth, &fields)
         .await
         .map_err(|_| unknown())?;
     let token = Secret::new(reply.str("token").ok_or_else(unknown)?.to_owned());
     if let Some(path) = token_file() {
-        keep_token(&path, &token).map_err(failed)?;
+        keep_token(&path, &token)
+            .map_err(|error| Exit::failed(EX_NO_RETURN, format!("{error}\n")))?;
     }
     Ok(Credentials::Token(token))
 }
@@ -89,34 +111,46 @@ fn keep_token(path: &Path, token: &Secret<String>) -> io::Result<()> {
     file.write_all(token.expose().as_bytes())
 }
 
-/// Asks the terminal. What is not to be seen is not echoed.
-fn ask(prompt: &str, echo: bool) -> io::Result<String> {
-    let terminal = io::stdin().is_terminal();
-    let echoing = |on: bool| {
-        let mode = if on { "echo" } else { "-echo" };
-        let mut stty = Process::new("stty");
-        stty.arg(mode).stdin(Stdio::inherit());
-        stty.stdout(Stdio::null()).stderr(Stdio::null()).status()
-    };
-    if terminal {
+/// Asks the terminal, if there is one; what is not to be seen is not echoed.
+fn ask(prompt: &str, echo: bool) -> io::Result<Secret<String>> {
+    let is_terminal = io::stdin().is_terminal();
+    if is_terminal {
         io::stderr().write_all(prompt.as_bytes())?;
-        if !echo {
-            echoing(false)?;
+    }
+    let line = match is_terminal && !echo {
+        true => read_unseen()?,
+        false => {
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line)?;
+            Secret::new(line)
         }
-    }
-    let mut line = String::new();
-    let read = io::stdin().lock().read_line(&mut line);
-    if terminal && !echo {
-        echoing(true)?;
-        io::stderr().write_all(b"\n")?;
-    }
-    if read? == 0 {
+    };
+    let answer = line.expose().trim_end_matches(['\r', '\n']).to_owned();
+    if answer.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
             format!("no answer to '{}'", prompt.trim()),
         ));
     }
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(Secret::new(answer))
+}
+
+/// Reads a line from the terminal without echo. A shell does it, because it also turns the echo on again when the
+/// user interrupts.
+fn read_unseen() -> io::Result<Secret<String>> {
+    const SCRIPT: &str = "trap 'stty echo; echo >&2' 0; trap 'exit 130' 2 15; stty -echo; \
+                          IFS= read -r line; printf %s \"$line\"";
+    let mut child = Process::new("sh")
+        .args(["-c", SCRIPT])
+        .stdin(Stdio::inherit())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_to_string(&mut line)?;
+    }
+    child.wait()?;
+    Ok(Secret::new(line))
 }
 
 #[cfg(test)]

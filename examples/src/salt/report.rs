@@ -73,7 +73,11 @@ impl<'a> Report<'a> {
 
     /// A minion without a return.
     pub(super) fn missing(&mut self, id: String) -> Option<Piece> {
-        if self.collects() || self.command.hide_timeout {
+        if self.command.is_doc() {
+            self.silent.push(id);
+            return None;
+        }
+        if self.command.is_static || self.command.hide_timeout {
             return None;
         }
         self.worst = self.worst.max(1);
@@ -90,7 +94,8 @@ impl<'a> Report<'a> {
     /// What is printed at the end.
     pub(super) fn end(self) -> (Vec<Piece>, Exit) {
         if self.command.is_doc() {
-            return documentation(self.command, &self.returns);
+            let asked = self.returned + self.silent.len();
+            return documentation(self.command, &self.returns, asked);
         }
         if self.command.is_static {
             return together(self.returns, self.outputter);
@@ -168,8 +173,8 @@ pub(super) fn no_return() -> Exit {
     Exit::failed(EX_NO_RETURN, "ERROR: No return received\n".to_owned())
 }
 
-fn documentation(command: &Command, returns: &Map) -> (Vec<Piece>, Exit) {
-    if returns.is_empty() {
+fn documentation(command: &Command, returns: &Map, asked: usize) -> (Vec<Piece>, Exit) {
+    if asked == 0 {
         return (Vec::new(), no_documentation());
     }
     let docs = docs::gather(returns);

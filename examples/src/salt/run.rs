@@ -10,6 +10,7 @@ use salt_transport::Error;
 use salt_transport::client::{Answer, BatchAnswer, BatchOptions, BatchSize, Client, Publish};
 
 use super::command::Command;
+use super::credentials::Told;
 use super::report::{self, Piece, Report};
 use super::screen::Screen;
 use super::show::Show;
@@ -50,6 +51,10 @@ pub async fn run(
     show: &Show,
     screen: &mut Screen<'_>,
 ) -> io::Result<ExitCode> {
+    let told = match credentials::told(command) {
+        Ok(told) => told,
+        Err(exit) => return exit.say(screen),
+    };
     let jid = RefCell::new(None);
     let running = Running {
         command,
@@ -59,7 +64,7 @@ pub async fn run(
         jid: &jid,
     };
     let ended = tokio::select! {
-        ended = running.run(screen) => ended,
+        ended = running.run(told, screen) => ended,
         _ = tokio::signal::ctrl_c() => Err(Stop::Exit(interrupted(jid.borrow().as_ref()))),
     };
     match ended {
@@ -86,7 +91,7 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    async fn run(&self, screen: &mut Screen<'_>) -> Result<Exit, Stop> {
+    async fn run(&self, told: Option<Told>, screen: &mut Screen<'_>) -> Result<Exit, Stop> {
         let command = self.command;
         let (target, kind) = self.target()?;
         if command.preview {
@@ -99,7 +104,7 @@ impl Running<'_> {
         publish.delimiter.clone_from(&command.delimiter);
         publish.ret.clone_from(&command.ret);
         publish.settings = command.settings.clone();
-        publish.credentials = credentials::find(command, &self.client).await?;
+        publish.credentials = credentials::find(told, command.make_token, &self.client).await?;
         if let Some(size) = &command.batch {
             return self.batch(&publish, size, screen).await;
         }

@@ -277,6 +277,36 @@ fn a_signed_publish_that_is_no_job_is_dropped() {
     assert_eq!(pair.dropped(), [Dropped::Malformed]);
 }
 
+// Z-04
+#[test]
+fn z04_a_target_that_cannot_be_resolved_means_nobody() {
+    let mut pair = Pair::new().ready();
+    let forgery = Forgery::honest(&pair);
+    for (n, (tgt_type, tgt)) in [
+        ("nope", Value::from("*")),
+        ("pcre", "(".into()),
+        ("ipcidr", "10.0.0.1/8".into()),
+        ("compound", "( web1".into()),
+        ("compound", "web1 web1".into()),
+        ("glob", 5.into()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut load = load(n as u64, (u64::MAX >> 1) + n as u64);
+        load.extend([("tgt_type", Value::from(tgt_type)), ("tgt", tgt.clone())]);
+        pair.deliver(None, &forgery.publish(&load));
+        assert_eq!(pair.jobs(), [], "{tgt_type} {tgt:?}");
+        // Some mistakes inside a compound expression only make it match nobody.
+        let dropped = pair.dropped();
+        let silent = tgt_type == "compound" && dropped.is_empty();
+        assert!(
+            silent || dropped == [Dropped::Malformed],
+            "{tgt_type} {tgt:?}"
+        );
+    }
+}
+
 // F6
 #[test]
 fn f6_a_serial_never_goes_back_under_one_key_also_after_signing_in_again() {

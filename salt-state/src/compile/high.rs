@@ -49,7 +49,7 @@ impl High {
         let (extend_place, exclude_place) = self.keyword_places.get();
         let mut map = Map::new();
         let length = self.ids.borrow().len();
-        let mut place_keywords = |map: &mut Map, at: usize, last: bool| {
+        let place_keywords = |map: &mut Map, at: usize, last: bool| {
             for (key, place, nodes) in [
                 ("__extend__", extend_place, &self.extends),
                 ("__exclude__", exclude_place, &self.excludes),

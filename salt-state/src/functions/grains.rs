@@ -1,25 +1,73 @@
-//! `grains.*`: reading grains, and setting those that are set by hand.
-
-use std::path::{Path, PathBuf};
+//! `grains.*`: asking for grains and setting them.
 
 use salt_proto::{Map, Value};
 
-use super::layered;
 use crate::args::Args;
 use crate::context::Context;
-use crate::data::{filter_by, traverse_map};
+use crate::data::{filter_by, traverse, traverse_map};
 use crate::python;
 use crate::registry::{CallError, Registry};
-use crate::system::{WriteOptions, errno_text};
-use crate::yaml::{self, DumpOptions};
+
+use super::layered;
 
 mod change;
 
-type Answer = Result<Value, CallError>;
+pub(super) fn register(registry: &mut Registry) {
+    registry.add(
+        "grains.items",
+        "items(sanitize=False)",
+        "All grains. With sanitize, what identifies the minion is replaced.",
+        items,
+    );
+    registry.add(
+        "grains.item",
+        "item(*args, **kwargs)",
+        "The named grains; default= stands in for missing ones, delimiter= separates\n\
+         the parts of a path, sanitize= replaces what identifies the minion.",
+        item,
+    );
+    registry.add(
+        "grains.get",
+        "get(key, default='', delimiter=':', ordered=True)",
+        "The grain at a path such as pkg:apache, or the default.",
+        get,
+    );
+    registry.add(
+        "grains.fetch",
+        "fetch(key, default='', delimiter=':', ordered=True)",
+        "The grain at a path such as pkg:apache, or the default. Like grains.get, under a\n\
+         name that templates can use with the dot.",
+        get,
+    );
+    registry.add("grains.ls", "ls()", "The names of all grains.", ls);
+    registry.add(
+        "grains.has_value",
+        "has_value(key)",
+        "Whether there is a grain at a path, whatever its value.",
+        |args, context| Ok(found(context, args, ":")?.is_some().into()),
+    );
+    registry.add(
+        "grains.equals",
+        "equals(key, value)",
+        "Whether a grain has a value; both are compared as text.",
+        |args, context| {
+            let actual = found(context, args, ":")?.map(python::str);
+            Ok((actual.unwrap_or_default() == args.text("value")?).into())
+        },
+    );
+    registry.add(
+        "grains.filter_by",
+        "filter_by(lookup_dict, grain='os_family', merge=None, default='default', base=None)",
+        "The entry of a mapping for the value of a grain, or the default entry; laid over\n\
+         the entry base=, and with merge= laid over it.",
+        by_grain,
+    );
+    change::register(registry);
+}
 
-/// What `sanitize` shows instead of what would name a machine.
-const SANITIZED: &[(&str, &str)] = &[
-    ("serialnumber", "serialnumber"),
+/// Names of grains that tell who the minion is, and what `sanitize` shows instead.
+const IDENTIFYING: [(&str, &str); 7] = [
+    ("serialnumber", "X"),
     ("domain", "DOMAINNAME"),
     ("fqdn", "MINION.DOMAINNAME"),
     ("id", "MINION.DOMAINNAME"),
@@ -28,195 +76,119 @@ const SANITIZED: &[(&str, &str)] = &[
     ("nodename", "MINION"),
 ];
 
-pub(super) fn register(registry: &mut Registry) {
-    let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
-        registry.add(name, signature, doc, function);
-    };
-    add(
-        "grains.items",
-        "items(sanitize=False)",
-        "Returns all grains. sanitize: without what names the machine.",
-        |args, context| {
-            let mut grains = context.minion.grains.clone();
-            if args.is_true("sanitize") {
-                sanitize(&mut grains);
-            }
-            Ok(grains.into())
-        },
-    );
-    add(
-        "grains.item",
-        "item(*args, **kwargs)",
-        "Returns grains by their paths (`a:b`). default, delimiter, sanitize.",
-        item,
-    );
-    for name in ["grains.get", "grains.fetch"] {
-        add(
-            name,
-            "get(key, default='', delimiter=':', ordered=True)",
-            "Returns a grain by its path (`a:b`).",
-            |args, context| {
-                let found = traverse_map(
-                    &context.minion.grains,
-                    &args.text("key")?,
-                    &args.text("delimiter")?,
-                );
-                Ok(found
-                    .or_else(|| args.get("default"))
-                    .cloned()
-                    .unwrap_or_default())
-            },
-        );
-    }
-    add(
-        "grains.ls",
-        "ls()",
-        "Returns the names of all grains.",
-        |_, context| {
-            let mut names: Vec<String> = context.minion.grains.keys().map(python::str).collect();
-            names.sort();
-            Ok(names.into_iter().collect())
-        },
-    );
-    add(
-        "grains.has_value",
-        "has_value(key)",
-        "Returns whether there is such a grain.",
-        |args, context| {
-            let found = traverse_map(&context.minion.grains, &args.text("key")?, ":");
-            Ok(found.is_some().into())
-        },
-    );
-    add(
-        "grains.equals",
-        "equals(key, value)",
-        "Returns whether a grain has this value, both taken as text.",
-        |args, context| {
-            let found = traverse_map(&context.minion.grains, &args.text("key")?, ":");
-            Ok(found
-                .is_some_and(|found| Some(python::str(found)) == args.text("value").ok())
-                .into())
-        },
-    );
-    add(
-        "grains.filter_by",
-        "filter_by(lookup_dict, grain='os_family', merge=None, default='default', base=None)",
-        "Returns the entry of a mapping whose key, taken as a glob, matches a grain. base: an entry to put it over; merge: a mapping to put over it.",
-        |args, context| {
-            let Some(Value::Map(lookup)) = args.get("lookup_dict") else {
-                return Err(CallError::Arguments(
-                    "lookup_dict must be a dictionary".to_owned(),
-                ));
-            };
-            let found = traverse_map(&context.minion.grains, &args.text("grain")?, ":");
-            let base = args.optional_text("base");
-            layered(
-                lookup,
-                filter_by(lookup, found, &args.text("default")?),
-                args.given("merge"),
-                base.as_deref(),
-                false,
-            )
-        },
-    );
-    change::register(registry);
-}
-
-fn sanitize(grains: &mut Map) {
-    for (name, instead) in SANITIZED {
-        if grains.contains_key(name) {
-            grains.insert(*name, *instead);
+fn sanitize(mut grains: Map) -> Map {
+    for (name, shown) in IDENTIFYING {
+        if let Some(value) = grains.get_mut(name) {
+            *value = shown.into();
         }
     }
+    grains
 }
 
-fn item(args: &Args, context: &Context<'_>) -> Answer {
-    let delimiter = args
-        .optional_text("delimiter")
-        .unwrap_or_else(|| ":".to_owned());
+fn items(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
+    let all = context.minion.grains.clone();
+    Ok(if args.is_true("sanitize") {
+        sanitize(all).into()
+    } else {
+        all.into()
+    })
+}
+
+fn item(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
     let default = args.get("default").cloned().unwrap_or_else(|| "".into());
-    let mut found: Map = args
+    let delimiter = args.optional_text("delimiter");
+    let delimiter = delimiter.as_deref().unwrap_or(":");
+    let found: Map = args
         .positional()
         .iter()
         .map(|key| {
-            let value = traverse_map(&context.minion.grains, &python::str(key), &delimiter);
-            (
-                key.clone(),
-                value.cloned().unwrap_or_else(|| default.clone()),
-            )
+            let value = at(&context.minion.grains, key, delimiter);
+            (key.clone(), value.unwrap_or(&default).clone())
         })
         .collect();
-    if args.is_true("sanitize") {
-        for (name, instead) in SANITIZED {
-            if found.get(name).is_some_and(|value| *value != default) {
-                found.insert(*name, *instead);
-            }
+    if !args.is_true("sanitize") {
+        return Ok(found.into());
+    }
+    // What is missing stays missing.
+    let (mut found, shown) = (found.clone(), sanitize(found));
+    for (key, value) in shown {
+        if at(&context.minion.grains, &key, delimiter).is_some() {
+            found.insert(key, value);
         }
     }
     Ok(found.into())
 }
 
-/// The file of the grains that are set by hand, beside the minion's configuration.
-fn file(context: &Context<'_>) -> PathBuf {
-    let config = context.setting("conf_file").map(Path::new);
-    config
-        .and_then(Path::parent)
-        .unwrap_or(Path::new("/etc/salt"))
-        .join("grains")
+fn get(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
+    let delimiter = args.text("delimiter")?;
+    let found = found(context, args, &delimiter)?;
+    Ok(found
+        .or_else(|| args.get("default"))
+        .cloned()
+        .unwrap_or_default())
 }
 
-/// The grains that are set by hand.
-fn set_by_hand(context: &Context<'_>) -> Result<Map, CallError> {
-    let unreadable =
-        |why: String| CallError::execution(format!("Unable to read existing grains file: {why}"));
-    let path = file(context);
-    let text = context.system.text(&path);
-    let text = text.map_err(|error| unreadable(errno_text(&error, Some(&path))))?;
-    match yaml::load(&text.unwrap_or_default()) {
-        Ok(Value::Map(map)) => Ok(map),
-        Ok(Value::Null) => Ok(Map::new()),
-        Ok(other) => Err(unreadable(format!(
-            "not a mapping but a {}",
-            other.type_name()
-        ))),
-        Err(error) => Err(unreadable(error.to_string())),
-    }
+fn ls(_: &Args, context: &Context<'_>) -> Result<Value, CallError> {
+    let mut names: Vec<&Value> = context.minion.grains.keys().collect();
+    names.sort_by_cached_key(|name| python::str(name));
+    Ok(names.into_iter().cloned().collect())
 }
 
-/// All grains, those that an earlier call of this job set included.
-fn current(context: &Context<'_>) -> Result<Map, CallError> {
-    let mut all = context.minion.grains.clone();
-    all.extend(set_by_hand(context)?);
-    Ok(all)
+/// The grain that the argument `key` names.
+fn found<'a>(
+    context: &Context<'a>,
+    args: &Args,
+    delimiter: &str,
+) -> Result<Option<&'a Value>, CallError> {
+    let key = args
+        .get("key")
+        .ok_or_else(|| CallError::invocation("Missing argument: key"))?;
+    Ok(at(&context.minion.grains, key, delimiter))
 }
 
-/// Writes grains; with `destructive`, those that are `None` are taken away. Returns what
-/// was set.
-fn write(changes: &Map, destructive: bool, context: &Context<'_>) -> Answer {
-    let mut all = set_by_hand(context)?;
-    for (key, value) in changes {
-        if value.is_null() && destructive {
-            all.remove_value(key);
-        } else {
-            all.insert(key.clone(), value.clone());
+/// The grain at a path: text with a delimiter, or the list of its parts.
+fn at<'a>(grains: &'a Map, key: &Value, delimiter: &str) -> Option<&'a Value> {
+    match key {
+        Value::List(parts) => {
+            let (first, rest) = parts.split_first()?;
+            let mut here = traverse_map(grains, &python::str(first), "")?;
+            for part in rest {
+                here = traverse(here, &python::str(part), "")?;
+            }
+            Some(here)
         }
+        key => traverse_map(grains, &python::str(key), delimiter),
     }
-    let options = DumpOptions {
-        flow_style: Some(false),
-        ..DumpOptions::default()
+}
+
+fn by_grain(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
+    let lookup = args.get("lookup_dict").unwrap_or(&Value::Null);
+    let Value::Map(lookup) = lookup else {
+        let kind = lookup.type_name();
+        let text = if lookup.is_null() {
+            format!("'{kind}' object is not iterable")
+        } else {
+            format!("'{kind}' object has no attribute 'get'")
+        };
+        let error = if lookup.is_null() {
+            "TypeError"
+        } else {
+            "AttributeError"
+        };
+        return Err(CallError::exception(error, text));
     };
-    let text = yaml::dump(&all.into(), &options);
-    let path = file(context);
-    context
-        .system
-        .write(&path, text.as_bytes(), &WriteOptions::new())
-        .map_err(|error| {
-            let error = errno_text(&error, Some(&path));
-            CallError::execution(format!(
-                "Unable to write to grains file {}: {error}",
-                path.display()
-            ))
-        })?;
-    context.fire("grains_refresh", Map::new());
-    Ok(changes.clone().into())
+    let grain = args.get("grain").unwrap_or(&Value::Null);
+    let value = at(&context.minion.grains, grain, ":");
+    let default = args.optional_text("default");
+    let default = default.as_deref().unwrap_or_default();
+    let found = filter_by(lookup, value, default)
+        .filter(|entry| !entry.is_null())
+        .or_else(|| lookup.get(default));
+    let base = args.optional_text("base");
+    layered(lookup, found, args.given("merge"), base.as_deref(), false)
+}
+
+/// Salt's general exception, which its minion reports with a traceback.
+fn salt_exception(text: &str) -> CallError {
+    CallError::exception("salt.exceptions.SaltException", text)
 }

@@ -306,7 +306,7 @@ fn kept(context: &Context<'_>) -> Result<Map, CallError> {
 fn keep(mine: &Map, context: &Context<'_>) -> Answer {
     let path = path(context);
     let text = yaml::dump(&mine.clone().into(), &DumpOptions::default());
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    let directory = path.parent().unwrap_or_else(|| Path::new("/"));
     context
         .system
         .create_dir_all(directory, 0o700)

@@ -14,11 +14,13 @@ use crate::registry::{CallError, Registry};
 use crate::system::{Command, CommandError, Interface, InterfaceAddress};
 
 mod compute;
+mod reach;
 mod routes;
 
 use compute::network;
 
 pub(super) fn register(registry: &mut Registry) {
+    reach::register(registry);
     registry.add(
         "network.interfaces",
         "interfaces()",
@@ -158,6 +160,17 @@ pub(super) fn register(registry: &mut Registry) {
         "get_fqdn()",
         "The host name with its domain, if one is known.",
         |_, context| Ok(host_names(context.system).fqdn.into()),
+    );
+    registry.add(
+        "network.fqdns",
+        "fqdns()",
+        "The names of this machine's addresses: the grain fqdns, which is empty unless\n\
+         enable_fqdns_grains is set.",
+        |_, context| {
+            let names = context.minion.grains.get("fqdns").cloned();
+            let names = names.unwrap_or_else(|| Value::List(Vec::new()));
+            Ok(Map::from([("fqdns", names)]).into())
+        },
     );
     for name in ["network.arp", "network.ip_neighs", "network.ipneighs"] {
         registry.add(

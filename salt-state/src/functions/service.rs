@@ -170,7 +170,7 @@ impl Provider<'_> {
     fn is_running(&self, name: &str) -> Result<bool, CallError> {
         match self {
             Self::Systemd(systemd) => systemd.is_running(name),
-            Self::Scripts(scripts) => scripts.is_running(name),
+            Self::Scripts(scripts) => Ok(scripts.is_running(name)),
         }
     }
 
@@ -237,6 +237,7 @@ fn change(args: &Args, context: &Context<'_>, verb: &str) -> Result<Value, CallE
             }
             vec![systemd::command(verb, &name, args.is_true("no_block"))]
         }
+        Provider::Scripts(_) if !script::is_name(&name) => return Ok(false.into()),
         Provider::Scripts(scripts) => scripts.commands(verb, &name, args),
     };
     let strict = matches!(provider(context), Provider::Systemd(_));

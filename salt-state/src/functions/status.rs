@@ -9,10 +9,15 @@ use crate::args::Args;
 use crate::context::Context;
 use crate::fnmatch;
 use crate::jinja::DateTime;
+use crate::jinja::date::strftime;
 use crate::registry::{CallError, Registry};
-use crate::system::{Command, Observe};
+use crate::system::Observe;
+use crate::zone::Zone;
+
+mod overview;
 
 pub(super) fn register(registry: &mut Registry) {
+    overview::register(registry);
     registry.add(
         "status.uptime",
         "uptime()",
@@ -123,7 +128,7 @@ fn uptime(machine: &dyn Observe) -> Result<Value, CallError> {
     let since = now.saturating_sub(up);
     let seconds = up.as_secs();
     let minutes = seconds / 60;
-    let mut found = Map::from([
+    let found = Map::from([
         ("seconds", Value::from(seconds)),
         (
             "since_iso",
@@ -137,13 +142,9 @@ fn uptime(machine: &dyn Observe) -> Result<Value, CallError> {
             "time",
             format!("{}:{}", minutes / 60 % 24, minutes % 60).into(),
         ),
+        // Salt counts the lines of who(1), and there is always one.
+        ("users", sessions(machine).max(1).into()),
     ]);
-    if machine.which("who").is_some() {
-        let who = machine.query(&Command::new("who").arg("-s"));
-        let users = who.map(|output| output.stdout_text().trim().lines().count());
-        // No output is one empty line to Salt.
-        found.insert("users", users.unwrap_or(0).max(1));
-    }
     Ok(found.into())
 }
 
@@ -299,22 +300,32 @@ fn vmstats(table: &str) -> Map {
         .collect()
 }
 
-/// The C library knows the local time zone and the format; `date(1)` asks it.
+/// The time in the machine's own zone.
 fn local_time(format: &str, machine: &dyn Observe) -> Result<Value, CallError> {
-    let command = Command::new("date")
-        .arg(format!("+{format}"))
-        .env("LC_ALL", "C");
-    match machine.query(&command) {
-        Ok(output) if output.is_success() => {
-            let text = output.stdout_text();
-            Ok(text.strip_suffix('\n').unwrap_or(&text).into())
-        }
-        Ok(output) => Err(CallError::exception(
-            "ValueError",
-            output.stderr_text().trim(),
-        )),
-        Err(error) => Err(CallError::execution(error.to_string())),
-    }
+    let now = machine.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let (offset, _) = Zone::local(machine).offset(seconds);
+    DateTime::from_unix(now.as_secs_f64() + f64::from(offset))
+        .map(|at| strftime(at, format).into())
+        .ok_or_else(|| CallError::execution("the clock is out of range"))
+}
+
+/// How many sessions users have (`utmp(5)`).
+fn sessions(machine: &dyn Observe) -> usize {
+    const RECORD: usize = 384;
+    const USER_PROCESS: i16 = 7;
+    let table = machine.read(Path::new("/var/run/utmp"));
+    table
+        .ok()
+        .flatten()
+        .unwrap_or_default()
+        .chunks_exact(RECORD)
+        .filter(|record| {
+            let kind = record.first_chunk().copied().map(i16::from_ne_bytes);
+            // Byte 44 begins the user's name.
+            kind == Some(USER_PROCESS) && record.get(44).is_some_and(|byte| *byte != 0)
+        })
+        .count()
 }
 
 /// What `/proc/mounts` writes for blanks in paths, as they are.
@@ -342,7 +353,7 @@ fn diskusage(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
         }
     }
     if paths.is_empty() || !types.is_empty() {
-        for line in text(context.system, "/proc/mounts").lines() {
+        for line in text(context.system, "/proc/self/mounts").lines() {
             let mut words = line.split_whitespace().skip(1);
             let (Some(path), Some(kind)) = (words.next(), words.next()) else {
                 continue;
@@ -390,7 +401,7 @@ pub(super) fn processes(machine: &dyn Observe, wanted: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::context::MinionData;
-    use crate::system::{FakeSystem, Output};
+    use crate::system::FakeSystem;
     use crate::yaml;
 
     fn call(machine: &FakeSystem, name: &str, args: Args) -> Result<Value, CallError> {
@@ -404,12 +415,22 @@ mod tests {
         assert_eq!(call(machine, name, Args::new()), Ok(expected), "{name}");
     }
 
+    /// A record of `utmp(5)`.
+    fn session(kind: u8, user: &[u8]) -> Vec<u8> {
+        let mut record = vec![0; 384];
+        record[0] = kind;
+        record[44..44 + user.len()].copy_from_slice(user);
+        record
+    }
+
     #[test]
     fn uptime_counts_from_the_kernels_clock() {
         let machine = FakeSystem::new()
             .file("/proc/uptime", "93784.25 180000.00\n")
-            .program("/usr/bin/who")
-            .command("who", |_| Output::success("a pts/0\nb pts/1\n"));
+            .file(
+                "/var/run/utmp",
+                [session(7, b"a"), session(7, b"b"), session(8, b"c")].concat(),
+            );
 
         check(
             &machine,
@@ -478,7 +499,7 @@ mod tests {
     #[test]
     fn disk_usage_is_chosen_by_path_or_type() {
         let machine = FakeSystem::new().file(
-            "/proc/mounts",
+            "/proc/self/mounts",
             "proc /proc proc rw 0 0\n/dev/sda / ext4 rw 0 0\n/dev/sdb /a\\040b xfs rw 0 0\n",
         );
         let keys = |args: &[&str]| {
@@ -507,14 +528,11 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_formatted_by_date() {
-        let machine = FakeSystem::new().command("date", |command| {
-            assert_eq!(command.line(), "date +%Y");
-            Output::success("2026\n")
-        });
+    fn the_time_is_local_and_formatted() {
+        let machine = FakeSystem::new();
 
-        let found = call(&machine, "status.time", Args::new().with("%Y"));
+        let found = call(&machine, "status.time", Args::new().with("%Y-%m-%d %H:%M"));
 
-        assert_eq!(found, Ok("2026".into()));
+        assert_eq!(found, Ok("2023-11-14 22:13".into()));
     }
 }

@@ -1,11 +1,12 @@
 //! As whom and how we run, and what we were configured to be.
 
-use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use salt_proto::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::system::{Command, Observe, Output};
+use crate::system::Observe;
+use crate::zone::Zone;
 
 use super::line;
 
@@ -93,17 +94,11 @@ fn locale(machine: &dyn Observe) -> Map {
     ])
 }
 
+/// The present abbreviation of the machine's own zone: `CEST`.
 fn zone(machine: &dyn Observe) -> String {
-    if machine.env("TZ").is_none() && !machine.exists(Path::new("/etc/localtime")) {
-        return "UTC".to_owned();
-    }
-    machine
-        .query(&Command::new("date").arg("+%Z"))
-        .ok()
-        .filter(Output::is_success)
-        .map(|output| output.stdout_text().trim().to_owned())
-        .filter(|zone| !zone.is_empty())
-        .unwrap_or_else(|| "unknown".to_owned())
+    let now = machine.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    Zone::local(machine).offset(seconds).1
 }
 
 #[cfg(test)]

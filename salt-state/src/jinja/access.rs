@@ -106,6 +106,24 @@ fn is_special(value: &Value, name: &str) -> bool {
                 CONTAINERS.contains(&name) || matches!(name, "__add__" | "__mul__" | "__rmul__")
             }
             Value::Dict(_) | Value::Set(_) => CONTAINERS.contains(&name),
+            Value::Int(_) | Value::Big(_) | Value::Bool(_) | Value::Float(_) => matches!(
+                name,
+                "__abs__"
+                    | "__add__"
+                    | "__bool__"
+                    | "__divmod__"
+                    | "__float__"
+                    | "__floordiv__"
+                    | "__int__"
+                    | "__mod__"
+                    | "__mul__"
+                    | "__neg__"
+                    | "__pos__"
+                    | "__pow__"
+                    | "__round__"
+                    | "__sub__"
+                    | "__truediv__"
+            ),
             Value::Object(object) if object.is_callable() => FUNCTIONS.contains(&name),
             Value::Object(_) => matches!(name, "__dict__" | "__module__" | "__weakref__"),
             _ => false,

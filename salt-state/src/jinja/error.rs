@@ -3,6 +3,8 @@
 use std::fmt;
 use std::rc::Rc;
 
+mod salt_text;
+
 /// The result of everything a template does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -151,6 +153,9 @@ pub struct Place {
     pub line: u32,
     /// Its column in characters, from 1.
     pub column: u32,
+    /// Whether it is in a block; Salt's messages name the place the block is
+    /// shown at instead.
+    pub in_block: bool,
 }
 
 impl Error {
@@ -238,6 +243,7 @@ impl Error {
         source: &Rc<Source>,
         reported_line: u32,
         fallback: (u32, u32),
+        in_block: bool,
     ) -> Self {
         let (line, column) = self.inner.position.take().unwrap_or(fallback);
         self.inner.trace.push(Place {
@@ -245,6 +251,7 @@ impl Error {
             reported_line,
             line,
             column,
+            in_block,
         });
         self
     }
@@ -254,7 +261,7 @@ impl Error {
     /// Adds the place of a mistake that the parser or the resolver found.
     pub(crate) fn leaving_parser(self, source: &Rc<Source>) -> Self {
         let (line, column) = self.inner.position.unwrap_or((1, 1));
-        self.leaving(source, line, (line, column))
+        self.leaving(source, line, (line, column), false)
     }
 }
 

@@ -14,7 +14,8 @@ mod wrap;
 pub(crate) use number::{to_float, to_int};
 pub(crate) use pprint::pformat;
 pub(crate) use sequence::length;
-pub(crate) use web::{escape_text, quote_url};
+pub(crate) use sequence::random_below;
+pub(crate) use web::{escape_text, html_safe};
 
 /// A filter or test: its first argument is the value.
 pub(crate) type Builtin = fn(&Runtime<'_>, Args) -> Result<Value>;
@@ -124,15 +125,16 @@ pub(crate) fn sort_by(
 
 type Keyed = (Value, Value);
 
+/// Sorts as CPython does, so that an error names the same pair: a run that is
+/// in order, then binary insertion; long lists by merging such pieces.
+///
 /// The standard library's sort may panic when the order is inconsistent, which
 /// Python's orders can be, and cannot stop at an error.
 fn merge_sort(rt: &Runtime<'_>, mut items: Vec<Keyed>) -> Result<Vec<Keyed>> {
-    if items.len() < 2 {
-        return Ok(items);
+    if items.len() < 64 {
+        return insertion_sort(rt, items);
     }
     rt.charge(items.len())?;
-    // Python sorts a run that is in order in one pass, which also decides
-    // which pair an error names first.
     let right = items.split_off(items.len() / 2);
     let left = merge_sort(rt, items)?;
     let right = merge_sort(rt, right)?;
@@ -150,6 +152,37 @@ fn merge_sort(rt: &Runtime<'_>, mut items: Vec<Keyed>) -> Result<Vec<Keyed>> {
     merged.extend(left);
     merged.extend(right);
     Ok(merged)
+}
+
+fn insertion_sort(rt: &Runtime<'_>, items: Vec<Keyed>) -> Result<Vec<Keyed>> {
+    rt.charge(items.len() * 4)?;
+    let mut source = items.into_iter().peekable();
+    let mut sorted: Vec<Keyed> = Vec::with_capacity(source.len());
+    sorted.extend(source.next());
+    // The run at the start, which may be descending.
+    let mut descending = None;
+    while let (Some((last, _)), Some((next, _))) = (sorted.last(), source.peek()) {
+        let less = compare("<", next, last)?;
+        if *descending.get_or_insert(less) != less {
+            break;
+        }
+        sorted.extend(source.next());
+    }
+    if descending == Some(true) {
+        sorted.reverse();
+    }
+    for item in source {
+        let (mut low, mut high) = (0, sorted.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match sorted.get(middle) {
+                Some((key, _)) if compare("<", &item.0, key)? => high = middle,
+                _ => low = middle + 1,
+            }
+        }
+        sorted.insert(low, item);
+    }
+    Ok(sorted)
 }
 
 /// The smallest or largest value by key; `None` when there is none.

@@ -44,6 +44,8 @@ pub(crate) struct Run<'r, 'e> {
     parent: RefCell<Option<Rc<Template>>>,
     /// Inside a set block, which prints even in a template that extends another.
     capturing: Cell<bool>,
+    /// This is the code of a block.
+    in_block: Cell<bool>,
 }
 
 /// Runs a template into `out`.
@@ -82,6 +84,7 @@ impl<'r, 'e> Run<'r, 'e> {
             pos: Cell::new((1, 1)),
             parent: RefCell::new(None),
             capturing: Cell::new(false),
+            in_block: Cell::new(false),
         }
     }
 
@@ -91,8 +94,15 @@ impl<'r, 'e> Run<'r, 'e> {
         let former = self.rt.switch(Some(Rc::clone(&self.context)));
         let result = act();
         self.rt.switch(former);
-        result
-            .map_err(|error| error.leaving(&self.template.source, self.line.get(), self.pos.get()))
+        result.map_err(|error| {
+            let block = self.in_block.get();
+            error.leaving(
+                &self.template.source,
+                self.line.get(),
+                self.pos.get(),
+                block,
+            )
+        })
     }
 
     /// Runs a template's or a block's code.
@@ -460,6 +470,7 @@ fn run_block(
     let function = &code.def.function;
     let run = Run::new(rt, &code.template, context, function.slots, None);
     run.at(code.def.pos);
+    run.in_block.set(true);
     run.function(function, Some(code), out)
 }
 

@@ -3,6 +3,7 @@
 use num_bigint::BigInt;
 
 use super::ast::Binary;
+use super::methods::DictView;
 use super::value::{Set, Str, Tuple, Value, contains_identical_or_equal};
 use super::{Error, Exception, Kind, Result, Runtime, filters, format};
 
@@ -87,6 +88,11 @@ pub(crate) fn binary(rt: &Runtime<'_>, op: Binary, left: &Value, right: &Value) 
         }
         (Binary::Mul, a, b) if is_repeatable(a) => return repeat(rt, a, b),
         (Binary::Mul, a, b) if is_repeatable(b) => return repeat(rt, b, a),
+        (Binary::Sub, Value::Object(_), _) | (Binary::Sub, _, Value::Object(_)) => {
+            if let (Some(a), Some(b)) = (view_set(left)?, view_set(right)?) {
+                return binary(rt, op, &Value::Set(a), &Value::Set(b));
+            }
+        }
         (Binary::Sub, Value::Set(a), Value::Set(b)) => {
             let b = b.borrow();
             let kept = a
@@ -100,6 +106,17 @@ pub(crate) fn binary(rt: &Runtime<'_>, op: Binary, left: &Value, right: &Value) 
         _ => {}
     }
     arithmetic(rt, op, left, right)
+}
+
+/// The set that a set or a view of a dict's keys or items is in arithmetic.
+fn view_set(value: &Value) -> Result<Option<Set>> {
+    match value {
+        Value::Set(set) => Ok(Some(set.clone())),
+        other => match other.downcast::<DictView>() {
+            Some(view) => view.as_set(),
+            None => Ok(None),
+        },
+    }
 }
 
 fn cannot_concatenate(to: &str, other: &Value) -> Error {
@@ -148,6 +165,16 @@ fn repeat(rt: &Runtime<'_>, sequence: &Value, times: &Value) -> Result<Value> {
             return Err(overflow("cannot fit 'int' into an index-sized integer"));
         }
         let name = times.type_name();
+        if [sequence, times]
+            .iter()
+            .any(|value| value.type_name() == "Markup")
+        {
+            // `Markup` multiplies itself, with another message.
+            let name = if name == "Markup" { "str" } else { name };
+            return Err(Error::type_error(format!(
+                "'{name}' object cannot be interpreted as an integer"
+            )));
+        }
         return Err(Error::type_error(format!(
             "can't multiply sequence by non-int of type '{name}'"
         )));

@@ -1,12 +1,13 @@
 //! The `jinja` stage: Salt's environment, context and loader around the engine.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use salt_proto::{Map, Value as Plain};
 
 use super::context::{Location, cached_path, location_vars, template_globals};
-use super::natives;
 use super::{Template, World};
+use super::{natives, release};
 use crate::args;
 use crate::jinja::{
     self, Args, DataError, Dict, DictClass, Environment, Kind, Loaded, Object, Options, Rendered,
@@ -30,6 +31,7 @@ pub(super) fn render(
         return Ok(unchanged(&text));
     }
     let mut environment = Environment::salt(options);
+    release::adapt(&mut environment, world.release);
     let cache = world.cache_directory();
     let location = Location {
         environment: template.environment,
@@ -64,6 +66,47 @@ pub(super) fn render(
         rendered.text.push('\n');
     }
     Ok(rendered)
+}
+
+/// Calls one of the functions that work on a template's own objects, from outside of any
+/// template: a template of one line makes the call.
+pub(super) fn call_native(
+    world: &World<'_>,
+    saltenv: &str,
+    name: &str,
+    given: &args::Args,
+) -> Result<Plain, CallError> {
+    let mut environment = Environment::salt(options(world, "", None));
+    release::adapt(&mut environment, world.release);
+    environment.set_host(Outside {
+        world,
+        environment: saltenv.to_owned(),
+        sls: String::new(),
+    });
+    let answer: Rc<RefCell<Option<Plain>>> = Rc::default();
+    let slot = Rc::clone(&answer);
+    let (name, given) = (name.to_owned(), given.clone());
+    let call = Value::function("call", move |runtime, _| {
+        let mut arguments = Args::new(given.positional().iter().map(Value::from_plain).collect());
+        for (key, value) in given.keywords() {
+            if let Some(key) = key.as_str() {
+                arguments.named.push((key.into(), Value::from_plain(value)));
+            }
+        }
+        let host = runtime.environment().host();
+        let value = host.call_function(runtime, &name, arguments)?;
+        *slot.borrow_mut() = Some(value.to_plain(runtime)?);
+        Ok(Value::None)
+    });
+    let vars = Vars::from([("call".into(), call)]);
+    if let Err(error) = environment.render_str("{% do call() %}", vars) {
+        return Err(match error.kind() {
+            Kind::Invocation => CallError::Invocation(error.message().to_owned()),
+            Kind::Render => CallError::exception("SaltRenderError", error.message()),
+            kind => CallError::exception(kind.class(), error.message()),
+        });
+    }
+    Ok(answer.take().unwrap_or_default())
 }
 
 /// Whether nothing in the text means anything to the engine.
@@ -352,14 +395,12 @@ impl jinja::Host for Outside<'_> {
         }
     }
 
-    fn dump_yaml(&self, value: &Value, flow_style: bool) -> Result<String, DataError> {
+    fn dump_yaml(&self, value: &Plain, flow_style: bool) -> Result<String, DataError> {
         let options = DumpOptions {
             flow_style: Some(flow_style),
             ..DumpOptions::default()
         };
-        super::values::to_sorted(value, 0)
-            .map(|plain| yaml::dump(&plain, &options))
-            .map_err(DataError::new)
+        Ok(yaml::dump(value, &options))
     }
 
     fn has_function(&self, name: &str) -> bool {
@@ -439,9 +480,9 @@ pub(super) fn vars_of(map: &Map) -> Vars {
 }
 
 /// A dict of a template from the variables.
-pub(super) fn dict_of(map: &Map) -> Value {
+pub(super) fn dict_of(map: &Map, class: DictClass) -> Value {
     let vars = vars_of(map);
-    let dict = Dict::new();
+    let dict = Dict::of(class, indexmap::IndexMap::new());
     for (key, value) in vars {
         dict.set(&key, value);
     }

@@ -581,15 +581,15 @@ impl System for FakeSystem {
         let inode = state.inode_mut(&path)?;
         inode.mode = options
             .mode
-            .or(old.as_ref().map(|old| old.mode))
+            .or_else(|| old.as_ref().map(|old| old.mode))
             .unwrap_or(0o644);
         inode.uid = options
             .uid
-            .or(old.as_ref().map(|old| old.uid))
+            .or_else(|| old.as_ref().map(|old| old.uid))
             .unwrap_or(self.identity.uid);
         inode.gid = options
             .gid
-            .or(old.as_ref().map(|old| old.gid))
+            .or_else(|| old.as_ref().map(|old| old.gid))
             .unwrap_or(self.identity.gid);
         Ok(())
     }
@@ -664,7 +664,7 @@ impl System for FakeSystem {
             .collect();
         for path in moved {
             if let Some(inode) = state.names.remove(&path) {
-                let below = path.strip_prefix(&from).unwrap_or(Path::new(""));
+                let below = path.strip_prefix(&from).unwrap_or_else(|_| Path::new(""));
                 let target = if below == Path::new("") {
                     to.clone()
                 } else {
@@ -731,5 +731,73 @@ impl System for FakeSystem {
         if let Some(value) = value {
             state.environment.push((name.to_owned(), value.to_owned()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_followed_as_on_a_disk() {
+        let machine = FakeSystem::new()
+            .file("/etc/real", "1")
+            .link("/etc/link", "real")
+            .link("/dir", "/etc")
+            .link("/loop", "/loop");
+
+        assert_eq!(machine.text(Path::new("/dir/link")).unwrap().unwrap(), "1");
+        assert_eq!(
+            machine.canonicalize(Path::new("/dir/../dir/link")).unwrap(),
+            Path::new("/etc/real")
+        );
+        assert!(machine.metadata(Path::new("/loop")).is_err());
+        assert!(machine.is_link(Path::new("/etc/link")));
+        assert!(!machine.exists(Path::new("/etc/nothing/below")));
+    }
+
+    #[test]
+    fn directories_must_be_there_and_empty_where_a_disk_wants_that() {
+        let machine = FakeSystem::new().file("/a/f", "");
+        let path = Path::new;
+
+        assert!(
+            machine
+                .write(path("/none/f"), b"", &WriteOptions::new())
+                .is_err()
+        );
+        assert!(machine.remove(path("/a")).is_err());
+        assert!(machine.create_dir(path("/a"), 0o755).is_err());
+        machine.rename(path("/a"), path("/b")).unwrap();
+        assert!(machine.is_file(path("/b/f")));
+        machine.remove_all(path("/b")).unwrap();
+        assert!(!machine.exists(path("/b")));
+    }
+
+    #[test]
+    fn hard_links_share_what_they_are() {
+        let machine = FakeSystem::new().file("/f", "x");
+
+        machine.hard_link(Path::new("/f"), Path::new("/g")).unwrap();
+        machine.set_mode(Path::new("/g"), 0o600).unwrap();
+
+        let found = machine.metadata(Path::new("/f")).unwrap().unwrap();
+        assert_eq!((found.mode, found.links), (0o600, 2));
+    }
+
+    #[test]
+    fn the_recorder_tells_questions_from_changes() {
+        use crate::system::{Action, Recorder};
+        let machine = FakeSystem::new().command("true", |_| Output::success(""));
+        let recorder = Recorder::new(&machine);
+
+        recorder.query(&Command::new("true")).unwrap();
+        recorder.run(&Command::new("true")).unwrap();
+        recorder.create_dir(Path::new("/etc"), 0o755).unwrap_err();
+
+        assert_eq!(recorder.actions().len(), 3);
+        let changes = recorder.changes();
+        assert_eq!(changes.len(), 2);
+        assert_eq!(changes[1], Action::CreateDir("/etc".into(), 0o755));
     }
 }

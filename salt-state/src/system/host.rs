@@ -513,3 +513,148 @@ fn facts(meta: &fs::Metadata) -> Metadata {
         changed: at(meta.ctime(), meta.ctime_nsec()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that is gone when the test ends.
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("salt-host-{name}-{}", std::process::id()));
+            fs::remove_dir_all(&path).ok();
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+
+        fn names(&self) -> Vec<OsString> {
+            Host::new().list(&self.0).unwrap()
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_mode_and_leaves_nothing_beside_it() {
+        let (dir, host) = (Dir::new("replace"), Host::new());
+        let path = dir.path("f");
+        host.write(&path, b"one", &WriteOptions::new().mode(0o4640))
+            .unwrap();
+
+        host.write(&path, b"two", &WriteOptions::new()).unwrap();
+
+        let found = host.metadata(&path).unwrap().unwrap();
+        assert_eq!((found.mode, found.size, found.links), (0o4640, 3, 1));
+        assert_eq!(dir.names(), ["f"]);
+    }
+
+    // P-05: content that fails half-way replaces nothing.
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file() {
+        struct Broken(usize);
+        impl Read for Broken {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                if self.0 == 0 {
+                    return Err(io::Error::other("lost"));
+                }
+                self.0 -= 1;
+                into.fill(b'x');
+                Ok(into.len())
+            }
+        }
+        let (dir, host) = (Dir::new("broken"), Host::new());
+        let path = dir.path("f");
+        host.write(&path, b"old", &WriteOptions::new()).unwrap();
+
+        let failed = host.write_from(&path, &mut Broken(3), &WriteOptions::new());
+
+        assert!(failed.is_err());
+        assert_eq!(host.read(&path).unwrap().unwrap(), b"old");
+        assert_eq!(dir.names(), ["f"]);
+    }
+
+    #[test]
+    fn a_link_is_replaced_unless_it_is_to_be_followed() {
+        let (dir, host) = (Dir::new("links"), Host::new());
+        host.write(&dir.path("real"), b"1", &WriteOptions::new())
+            .unwrap();
+        host.symlink(Path::new("real"), &dir.path("link")).unwrap();
+
+        let follow = WriteOptions {
+            follow: true,
+            ..WriteOptions::new()
+        };
+        host.write(&dir.path("link"), b"2", &follow).unwrap();
+        assert_eq!(host.read(&dir.path("real")).unwrap().unwrap(), b"2");
+        assert!(host.is_link(&dir.path("link")));
+
+        host.write(&dir.path("link"), b"3", &WriteOptions::new())
+            .unwrap();
+        assert_eq!(host.read(&dir.path("real")).unwrap().unwrap(), b"2");
+        assert!(!host.is_link(&dir.path("link")));
+    }
+
+    // P-03
+    #[test]
+    fn a_pipe_is_refused_rather_than_waited_for() {
+        let (dir, host) = (Dir::new("pipe"), Host::new());
+        host.make_node(&dir.path("pipe"), Node::Fifo, 0o600)
+            .unwrap();
+
+        assert!(host.open(&dir.path("pipe")).is_err());
+        let found = host.metadata(&dir.path("pipe")).unwrap().unwrap();
+        assert_eq!(found.kind, FileKind::Fifo);
+    }
+
+    #[test]
+    fn removing_everything_does_not_follow_links() {
+        let (dir, host) = (Dir::new("remove"), Host::new());
+        host.create_dir_all(&dir.path("tree/deep"), 0o755).unwrap();
+        host.write(&dir.path("kept"), b"", &WriteOptions::new())
+            .unwrap();
+        host.symlink(&dir.0, &dir.path("tree/deep/out")).unwrap();
+
+        host.remove_all(&dir.path("tree")).unwrap();
+        host.remove_all(&dir.path("tree")).unwrap();
+
+        assert_eq!(dir.names(), ["kept"]);
+    }
+
+    #[test]
+    fn times_are_set_one_by_one() {
+        let (dir, host) = (Dir::new("times"), Host::new());
+        let path = dir.path("f");
+        host.write(&path, b"", &WriteOptions::new()).unwrap();
+        let before = host.metadata(&path).unwrap().unwrap();
+        let at = Timestamp {
+            seconds: 1_000_000,
+            nanos: 7,
+        };
+
+        host.set_times(&path, None, Some(at)).unwrap();
+
+        let after = host.metadata(&path).unwrap().unwrap();
+        assert_eq!(after.modified, at);
+        assert_eq!(after.accessed, before.accessed);
+    }
+
+    #[test]
+    fn what_is_missing_is_no_error() {
+        let host = Host::new();
+        let path = Path::new("/etc/passwd/below/a/file");
+        assert_eq!(host.metadata(path).unwrap(), None);
+        assert!(host.read(path).unwrap().is_none());
+        assert!(host.list(path).is_err());
+    }
+}

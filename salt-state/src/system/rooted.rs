@@ -113,7 +113,9 @@ impl Observe for Rooted {
         if self.host.link_metadata(&real)?.is_none() {
             return Err(rustix::io::Errno::NOENT.into());
         }
-        let inside = real.strip_prefix(&self.root).unwrap_or(Path::new(""));
+        let inside = real
+            .strip_prefix(&self.root)
+            .unwrap_or_else(|_| Path::new(""));
         Ok(Path::new("/").join(inside))
     }
 
@@ -237,5 +239,93 @@ impl System for Rooted {
 
     fn set_env(&self, name: &OsStr, value: Option<&OsStr>) {
         self.host.set_env(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("salt-rooted-{name}-{}", std::process::id()));
+            std::fs::remove_dir_all(&path).ok();
+            std::fs::create_dir_all(path.join("root/etc")).unwrap();
+            std::fs::create_dir_all(path.join("outside")).unwrap();
+            std::fs::write(path.join("outside/secret"), "secret").unwrap();
+            Self(path)
+        }
+
+        fn rooted(&self) -> Rooted {
+            Rooted::new(self.0.join("root")).unwrap()
+        }
+
+        fn link(&self, name: &str, target: &str) {
+            std::os::unix::fs::symlink(target, self.0.join("root").join(name)).unwrap();
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    #[test]
+    fn links_and_dots_stay_inside() {
+        let tree = Tree::new("inside");
+        let outside = tree.0.join("outside/secret");
+        tree.link("absolute", &outside.to_string_lossy());
+        tree.link("upwards", "../../outside/secret");
+        tree.link("around", "around");
+        tree.link("etc/dir", "/");
+        let rooted = tree.rooted();
+
+        for path in [
+            "/absolute",
+            "/upwards",
+            "/../outside/secret",
+            "/etc/../../outside/secret",
+        ] {
+            assert!(rooted.read(Path::new(path)).unwrap().is_none(), "{path}");
+        }
+        assert!(rooted.read(Path::new("/around")).is_err());
+
+        rooted
+            .write(Path::new("/etc/dir/etc/motd"), b"hi", &WriteOptions::new())
+            .unwrap();
+        let written = std::fs::read(tree.0.join("root/etc/motd")).unwrap();
+        assert_eq!(written, b"hi");
+        let real = rooted.canonicalize(Path::new("/etc/dir/etc/motd")).unwrap();
+        assert_eq!(real, Path::new("/etc/motd"));
+    }
+
+    #[test]
+    fn writing_through_a_link_does_not_leave() {
+        let tree = Tree::new("write");
+        tree.link("out", &tree.0.join("outside/secret").to_string_lossy());
+        let rooted = tree.rooted();
+
+        rooted
+            .write(Path::new("/out"), b"changed", &WriteOptions::new())
+            .unwrap();
+
+        let outside = std::fs::read(tree.0.join("outside/secret")).unwrap();
+        assert_eq!(outside, b"secret");
+        assert_eq!(rooted.read(Path::new("/out")).unwrap().unwrap(), b"changed");
+    }
+
+    #[test]
+    fn users_are_those_of_the_tree() {
+        let tree = Tree::new("users");
+        std::fs::write(tree.0.join("root/etc/passwd"), "app:x:7:7::/app:/bin/sh\n").unwrap();
+
+        let rooted = tree.rooted();
+
+        assert_eq!(rooted.user("app").unwrap().unwrap().uid, 7);
+        assert_eq!(rooted.user("root").unwrap(), None);
     }
 }

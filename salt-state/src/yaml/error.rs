@@ -106,6 +106,12 @@ impl Error {
         self.context_mark
     }
 
+    /// The text for a document that is a file, whose name PyYAML puts into the places.
+    pub(crate) fn in_file(&self, name: &str) -> String {
+        self.to_string()
+            .replace("\"<unicode string>\"", &format!("\"{name}\""))
+    }
+
     /// The text in the error of Salt's `yaml` renderer.
     pub fn salt_text(&self) -> String {
         match self.kind {

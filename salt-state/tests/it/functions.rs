@@ -12,6 +12,42 @@ use salt_state::{
 use crate::golden::{decode, same};
 
 #[test]
+fn grains_are_asked_for_and_set_as_salt_does() {
+    let recorded = recorded(include_str!("../vectors/functions/grains.json"));
+    let grains = recorded.get("grains").and_then(Value::as_map).unwrap();
+    let machine = || FakeSystem::new().directory("/etc/salt");
+
+    let count = check_all(&recorded, grains, machine);
+
+    println!("grains functions: {count} recorded calls checked");
+    assert_eq!(count, 303);
+}
+
+#[test]
+fn a_grains_file_that_is_no_yaml_is_left_as_it_is() {
+    let machine = FakeSystem::new().file("/etc/salt/grains", "broken: [");
+    let (registry, minion) = (Registry::builtin(), MinionData::default());
+    let context = Context::new(&registry, &machine, &minion);
+    let args = Args::new().with("k").with("v");
+
+    let told = registry.call("grains.setval", &args, &context).unwrap();
+    let outcome = registry.call("grains.set", &args, &context).unwrap();
+
+    // Salt's words; what follows are those of the YAML library.
+    let beginning = "Unable to read existing grains file: while parsing a flow node";
+    assert!(told.as_str().unwrap().starts_with(beginning), "{told:?}");
+    assert!(
+        told.as_str()
+            .unwrap()
+            .contains("in \"/etc/salt/grains\", line")
+    );
+    assert_eq!(outcome.get("result"), Some(&false.into()));
+    assert_eq!(outcome.get("comment"), Some(&told));
+    let after = machine.text(Path::new("/etc/salt/grains")).unwrap();
+    assert_eq!(after.as_deref(), Some("broken: ["));
+}
+
+#[test]
 fn networks_are_described_as_salt_does() {
     let recorded = recorded(include_str!("../vectors/functions/network.json"));
 

@@ -5,8 +5,11 @@
     reason = "the counts of recorded cases are shown"
 )]
 
+mod args;
+mod cases;
 mod corpus;
 mod functions;
 mod golden;
 mod mistakes;
+mod module_functions;
 mod yaml;

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use crate::args::Args;
-use crate::registry::CallError;
 use crate::system::{Command, Observe};
 
-use super::{ask, optional};
+use super::optional;
 
 const DIRECTORY: &str = "/etc/init.d";
 
@@ -50,8 +49,13 @@ impl Scripts<'_> {
         self.all().iter().any(|known| known == name)
     }
 
-    pub(super) fn is_running(&self, name: &str) -> Result<bool, CallError> {
-        Ok(ask(self.machine, &self.command(name, "status"))?.is_success())
+    /// A script that is not there does not run.
+    pub(super) fn is_running(&self, name: &str) -> bool {
+        is_name(name)
+            && self
+                .machine
+                .query(&self.command(name, "status"))
+                .is_ok_and(|output| output.is_success())
     }
 
     /// Whether a run level has a link that starts it.
@@ -119,6 +123,11 @@ impl Scripts<'_> {
             vec![update().arg("disable")]
         }
     }
+}
+
+/// Whether a text can be the name of a script, and neither a path nor an option.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with(['-', '.']) && !name.contains('/')
 }
 
 /// `S01ssh` starts `ssh`.

@@ -55,7 +55,11 @@ pub(super) fn register(registry: &mut Registry) {
             if args.is_true("runtime") {
                 command = command.arg("--runtime");
             }
-            run(context, &command.arg(unit(&args.text("name")?)), "mask")
+            run(
+                context,
+                &command.arg("--").arg(unit(&args.text("name")?)),
+                "mask",
+            )
         },
     );
     registry.add(
@@ -110,7 +114,7 @@ pub(super) fn register(registry: &mut Registry) {
         "All that systemd knows about a unit.",
         |args, context| {
             let command = Command::new("systemctl")
-                .arg("show")
+                .args(["show", "--"])
                 .arg(unit(&args.text("name")?));
             Ok(properties(&ask(context.system, &command)?.stdout_text()).into())
         },
@@ -143,7 +147,7 @@ fn name_of(unit: &str) -> Option<&str> {
     KINDS.contains(&kind).then_some(unit)
 }
 
-/// `systemctl <verb> <unit>`.
+/// `systemctl <verb> -- <unit>`: a name may not pass for an option.
 pub(super) fn command(verb: &str, name: &str, no_block: bool) -> Command {
     let command = Command::new("systemctl");
     let command = if no_block {
@@ -151,7 +155,7 @@ pub(super) fn command(verb: &str, name: &str, no_block: bool) -> Command {
     } else {
         command
     };
-    command.arg(verb).arg(unit(name))
+    command.arg(verb).arg("--").arg(unit(name))
 }
 
 fn run(context: &Context<'_>, command: &Command, action: &str) -> Result<Value, CallError> {
@@ -175,7 +179,7 @@ pub(super) fn unmask(context: &Context<'_>, name: &str, runtime: bool) -> Result
     if runtime {
         command = command.arg("--runtime");
     }
-    run(context, &command.arg(unit(name)), "unmask")
+    run(context, &command.arg("--").arg(unit(name)), "unmask")
 }
 
 /// Questions to systemd.
@@ -193,7 +197,7 @@ impl Systemd<'_> {
 
     /// `systemctl status` knows of units that no file describes, too.
     pub(super) fn exists(&self, name: &str) -> Result<bool, CallError> {
-        let output = self.ask(&["status", &unit(name), "-n", "0"])?;
+        let output = self.ask(&["status", "-n", "0", "--", &unit(name)])?;
         let text = output.stdout_text();
         let unknown = output.exit.code() == 4
             || text.contains("could not be found")
@@ -204,23 +208,23 @@ impl Systemd<'_> {
     }
 
     pub(super) fn is_running(&self, name: &str) -> Result<bool, CallError> {
-        Ok(self.ask(&["is-active", &unit(name)])?.is_success())
+        Ok(self.ask(&["is-active", "--", &unit(name)])?.is_success())
     }
 
     /// Success also for units that need no enabling; an alias is as enabled as what it
     /// stands for.
     pub(super) fn is_enabled(&self, name: &str) -> Result<bool, CallError> {
         let unit = unit(name);
-        let output = self.ask(&["is-enabled", &unit])?;
+        let output = self.ask(&["is-enabled", "--", &unit])?;
         if !output.is_success() || output.stdout_text().trim() != "alias" {
             return Ok(output.is_success());
         }
-        let meant = self.ask(&["show", &unit, "-P", "Id"])?.stdout_text();
+        let meant = self.ask(&["show", "-P", "Id", "--", &unit])?.stdout_text();
         let meant = meant.trim();
         if meant.is_empty() || meant == unit {
             return Ok(true);
         }
-        Ok(self.ask(&["is-enabled", meant])?.is_success())
+        Ok(self.ask(&["is-enabled", "--", meant])?.is_success())
     }
 
     pub(super) fn is_masked(&self, name: &str, runtime: bool) -> bool {

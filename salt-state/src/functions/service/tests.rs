@@ -75,8 +75,8 @@ fn systemd_is_asked_by_unit() {
     check(&machine, "service.status", "a.timer", false);
 
     let asked = lines(&machine);
-    assert_eq!(asked.first().unwrap(), "systemctl is-active ssh.service");
-    assert_eq!(asked.last().unwrap(), "systemctl is-active a.timer");
+    assert_eq!(asked.first().unwrap(), "systemctl is-active -- ssh.service");
+    assert_eq!(asked.last().unwrap(), "systemctl is-active -- a.timer");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_failed_start_is_an_error_and_a_failed_stop_is_false() {
     check(&machine, "service.restart", "ssh", true);
     assert_eq!(
         lines(&machine).last().unwrap(),
-        "systemctl restart ssh.service"
+        "systemctl restart -- ssh.service"
     );
 }
 
@@ -129,7 +129,10 @@ fn a_masked_unit_is_unmasked_before_it_is_started() {
 
     assert_eq!(
         lines(&machine),
-        ["systemctl unmask pm.service", "systemctl start pm.service"]
+        [
+            "systemctl unmask -- pm.service",
+            "systemctl start -- pm.service"
+        ]
     );
 }
 
@@ -176,6 +179,20 @@ fn without_systemd_the_scripts_are_used() {
     check(&machine, "service.reload", "ssh", true);
     check(&machine, "service.disable", "ssh", true);
     assert_eq!(lines(&machine).last().unwrap(), "update-rc.d ssh disable");
+}
+
+#[test]
+fn a_name_leads_to_no_other_file_and_is_no_option() {
+    let machine = FakeSystem::new()
+        .program("/tmp/evil")
+        .answer(|_| Some(Output::success("")));
+
+    check(&machine, "service.status", "../../tmp/evil", false);
+    check(&machine, "service.start", "../../tmp/evil", false);
+    check(&machine, "service.enable", "--help", false);
+    check(&machine, "service.status", "", false);
+
+    assert!(machine.commands().is_empty(), "{:?}", lines(&machine));
 }
 
 #[test]

@@ -12,21 +12,21 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
     Some(match name {
         "count" | "length" => length,
         "list" => |rt, args| {
-            let [value] = args.bind("do_list", ["value"], 1)?;
+            let [value] = args.bind("sync_do_list", ["value"], 1)?;
             Ok(Value::list(value.unwrap_or_default().items(rt)?))
         },
         "first" => |rt, args| {
-            let [seq] = args.bind("do_first", ["seq"], 1)?;
+            let [seq] = args.bind_after(1, "sync_do_first", ["seq"], 1)?;
             let first = seq.unwrap_or_default().iter(rt)?.next(rt)?;
             Ok(first.unwrap_or_else(|| empty(rt, "No first item, sequence was empty.")))
         },
         "last" => |rt, args| {
-            let [seq] = args.bind("do_last", ["seq"], 1)?;
+            let [seq] = args.bind_after(1, "do_last", ["seq"], 1)?;
             let last = reversed(rt, &seq.unwrap_or_default())?.1.into_iter().next();
             Ok(last.unwrap_or_else(|| empty(rt, "No last item, sequence was empty.")))
         },
         "random" => |rt, args| {
-            let [seq] = args.bind("do_random", ["seq"], 1)?;
+            let [seq] = args.bind_after(1, "do_random", ["seq"], 1)?;
             let items = seq.unwrap_or_default().items(rt)?;
             if items.is_empty() {
                 return Ok(empty(rt, "No random item, sequence was empty."));
@@ -81,7 +81,7 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
             ))
         },
         "attr" => |rt, args| {
-            let [obj, name] = args.bind("do_attr", ["obj", "name"], 2)?;
+            let [obj, name] = args.bind_after(1, "do_attr", ["obj", "name"], 2)?;
             let (obj, name) = (obj.unwrap_or_default(), name.unwrap_or_default());
             let name: Str = name.str()?.into();
             if let Value::Undefined(undefined) = &obj {
@@ -198,7 +198,8 @@ fn reverse(rt: &Runtime<'_>, args: Args) -> Result<Value> {
 }
 
 fn join(rt: &Runtime<'_>, args: Args) -> Result<Value> {
-    let [value, glue, attribute] = args.bind("do_join", ["value", "d", "attribute"], 1)?;
+    let [value, glue, attribute] =
+        args.bind_after(1, "sync_do_join", ["value", "d", "attribute"], 1)?;
     let path = Path::new(attribute.as_ref());
     let glue = glue.unwrap_or_else(|| Value::text(""));
     let items = value.unwrap_or_default().items(rt)?;
@@ -227,7 +228,7 @@ fn join(rt: &Runtime<'_>, args: Args) -> Result<Value> {
 
 fn sort(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let names = ["value", "reverse", "case_sensitive", "attribute"];
-    let [value, reverse, sensitive, attribute] = args.bind("do_sort", names, 1)?;
+    let [value, reverse, sensitive, attribute] = args.bind_after(1, "do_sort", names, 1)?;
     let (reverse, sensitive) = (flag(reverse)?, flag(sensitive)?);
     let items = value.unwrap_or_default().items(rt)?;
     let paths: Vec<Path> = match &attribute {
@@ -251,7 +252,7 @@ fn sort(rt: &Runtime<'_>, args: Args) -> Result<Value> {
 
 fn unique(_: &Runtime<'_>, args: Args) -> Result<Value> {
     let names = ["value", "case_sensitive", "attribute"];
-    let [value, sensitive, attribute] = args.bind("sync_do_unique", names, 1)?;
+    let [value, sensitive, attribute] = args.bind_after(1, "do_unique", names, 1)?;
     let sensitive = flag(sensitive)?;
     let value = value.unwrap_or_default();
     let path = Path::new(attribute.as_ref());
@@ -274,7 +275,7 @@ fn unique(_: &Runtime<'_>, args: Args) -> Result<Value> {
 
 fn min_or_max(rt: &Runtime<'_>, args: Args, function: &str, operator: &str) -> Result<Value> {
     let names = ["value", "case_sensitive", "attribute"];
-    let [value, sensitive, attribute] = args.bind(function, names, 1)?;
+    let [value, sensitive, attribute] = args.bind_after(1, function, names, 1)?;
     let sensitive = flag(sensitive)?;
     let path = Path::new(attribute.as_ref());
     let items = value.unwrap_or_default().items(rt)?;
@@ -287,7 +288,7 @@ fn min_or_max(rt: &Runtime<'_>, args: Args, function: &str, operator: &str) -> R
 
 fn sum(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let names = ["iterable", "attribute", "start"];
-    let [value, attribute, start] = args.bind("sync_do_sum", names, 1)?;
+    let [value, attribute, start] = args.bind_after(1, "sync_do_sum", names, 1)?;
     let path = Path::new(attribute.as_ref());
     let mut total = start.unwrap_or(Value::Int(0));
     match &total {
@@ -312,7 +313,7 @@ fn sum(rt: &Runtime<'_>, args: Args) -> Result<Value> {
 
 fn groupby(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let names = ["value", "attribute", "default", "case_sensitive"];
-    let [value, attribute, default, sensitive] = args.bind("sync_do_groupby", names, 2)?;
+    let [value, attribute, default, sensitive] = args.bind_after(1, "sync_do_groupby", names, 2)?;
     let sensitive = flag(sensitive)?;
     let default = default.filter(|default| !default.is_none());
     let path = Path::new(attribute.as_ref());

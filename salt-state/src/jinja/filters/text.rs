@@ -102,7 +102,7 @@ fn title(text: &str) -> String {
 
 fn replace(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let names = ["s", "old", "new", "count"];
-    let [text, old, new, count] = args.bind("do_replace", names, 3)?;
+    let [text, old, new, count] = args.bind_after(1, "do_replace", names, 3)?;
     let count = match count {
         None | Some(Value::None) => Value::Int(-1),
         Some(count) => count,

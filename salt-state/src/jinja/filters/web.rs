@@ -196,7 +196,7 @@ fn urlencode(rt: &Runtime<'_>, args: Args) -> Result<Value> {
 }
 
 fn xmlattr(rt: &Runtime<'_>, args: Args) -> Result<Value> {
-    let [dict, autospace] = args.bind("do_xmlattr", ["d", "autospace"], 1)?;
+    let [dict, autospace] = args.bind_after(1, "do_xmlattr", ["d", "autospace"], 1)?;
     let autospace = autospace.map_or(Ok(true), |value| value.is_true())?;
     let dict = dict.unwrap_or_default();
     let Some(entries) = access::mapping_entries(rt, &dict)? else {
@@ -243,7 +243,7 @@ fn xmlattr(rt: &Runtime<'_>, args: Args) -> Result<Value> {
 }
 
 fn tojson(rt: &Runtime<'_>, args: Args) -> Result<Value> {
-    let [value, indent] = args.bind("do_tojson", ["value", "indent"], 1)?;
+    let [value, indent] = args.bind_after(1, "do_tojson", ["value", "indent"], 1)?;
     let style = json::Style {
         sort_keys: true,
         indent: indent.filter(|indent| !indent.is_none()),
@@ -291,7 +291,8 @@ fn urlize(rt: &Runtime<'_>, args: Args) -> Result<Value> {
         "rel",
         "extra_schemes",
     ];
-    let [value, limit, nofollow, target, rel, schemes] = args.bind("do_urlize", names, 1)?;
+    let [value, limit, nofollow, target, rel, schemes] =
+        args.bind_after(1, "do_urlize", names, 1)?;
     let text = value.unwrap_or_default();
     let text = escape(&text)?.str()?;
     rt.charge(text.len())?;

@@ -5,7 +5,7 @@ use crate::jinja::methods::lines;
 use crate::jinja::value::{Args, Value};
 use crate::jinja::{Error, Exception, Result, Runtime};
 
-use super::text::{like, soft_text};
+use super::text::like;
 use super::{Builtin, assertion, flag, integer, pformat};
 
 pub(super) fn find(name: &str) -> Option<Builtin> {
@@ -28,10 +28,7 @@ fn indent(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let text = match text.unwrap_or_default() {
         Value::Str(text) => text,
         Value::Undefined(undefined) => return Err(undefined.error()),
-        Value::List(_) => {
-            let text = "'list' object has no attribute 'splitlines'";
-            return Err(Error::python(Exception::AttributeError, text));
-        }
+        Value::List(_) => return Err(no_attribute("list", "splitlines")),
         other => {
             return Err(Error::type_error(format!(
                 "unsupported operand type(s) for +=: '{}' and 'str'",
@@ -73,7 +70,7 @@ fn indent(rt: &Runtime<'_>, args: Args) -> Result<Value> {
 
 fn truncate(_: &Runtime<'_>, args: Args) -> Result<Value> {
     let names = ["s", "length", "killwords", "end", "leeway"];
-    let [text, length, killwords, end, leeway] = args.bind("do_truncate", names, 1)?;
+    let [text, length, killwords, end, leeway] = args.bind_after(1, "do_truncate", names, 1)?;
     let killwords = flag(killwords)?;
     let length = length.as_ref().map_or(Ok(255), integer)?;
     let end = end.map_or(Ok("...".to_owned()), |end| end.str())?;
@@ -81,7 +78,7 @@ fn truncate(_: &Runtime<'_>, args: Args) -> Result<Value> {
         None | Some(Value::None) => 5,
         Some(leeway) => integer(&leeway)?,
     };
-    let text = soft_text(&text.unwrap_or_default())?;
+    let value = text.unwrap_or_default();
     let end_len = i64::try_from(end.chars().count()).unwrap_or(i64::MAX);
     if length < end_len {
         return Err(assertion(format!(
@@ -91,10 +88,24 @@ fn truncate(_: &Runtime<'_>, args: Args) -> Result<Value> {
     if leeway < 0 {
         return Err(assertion(format!("expected leeway >= 0, got {leeway}")));
     }
-    let len = i64::try_from(text.char_len()).unwrap_or(i64::MAX);
+    let len = i64::try_from(super::python_len(&value)?).unwrap_or(i64::MAX);
     if len <= length.saturating_add(leeway) {
-        return Ok(Value::Str(text));
+        return Ok(value);
     }
+    let text = match value {
+        Value::Str(text) => text,
+        Value::Dict(_) => return Err(Error::type_error("unhashable type: 'slice'")),
+        other => {
+            let name = other.type_name();
+            return Err(if killwords {
+                Error::type_error(format!(
+                    "can only concatenate {name} (not \"str\") to {name}"
+                ))
+            } else {
+                no_attribute(name, "rsplit")
+            });
+        }
+    };
     let keep = usize::try_from(length - end_len).unwrap_or(0);
     let head: String = text.chars().take(keep).collect();
     let head = if killwords {
@@ -104,6 +115,13 @@ fn truncate(_: &Runtime<'_>, args: Args) -> Result<Value> {
             .map_or(head.as_str(), |(head, _)| head)
     };
     Ok(like(&text, format!("{head}{end}")))
+}
+
+fn no_attribute(kind: &str, name: &str) -> Error {
+    Error::python(
+        Exception::AttributeError,
+        format!("'{kind}' object has no attribute '{name}'"),
+    )
 }
 
 /// How Python's `textwrap` splits text into pieces that stay together.
@@ -124,7 +142,7 @@ fn wordwrap(rt: &Runtime<'_>, args: Args) -> Result<Value> {
         "wrapstring",
         "break_on_hyphens",
     ];
-    let [text, width, long, wrap, hyphens] = args.bind("do_wordwrap", names, 1)?;
+    let [text, width, long, wrap, hyphens] = args.bind_after(1, "do_wordwrap", names, 1)?;
     let width = width.as_ref().map_or(Ok(79), integer)?;
     let yes = |value: Option<Value>| value.map_or(Ok(true), |value| value.is_true());
     let (long, hyphens) = (yes(long)?, yes(hyphens)?);
@@ -132,8 +150,12 @@ fn wordwrap(rt: &Runtime<'_>, args: Args) -> Result<Value> {
         None | Some(Value::None) => rt.environment().options().newline_sequence.clone(),
         Some(wrap) => wrap.str()?,
     };
-    let text = soft_text(&text.unwrap_or_default())?;
-    if width <= 0 {
+    let text = match text.unwrap_or_default() {
+        Value::Str(text) => text,
+        Value::Undefined(undefined) => return Err(undefined.error()),
+        other => return Err(no_attribute(other.type_name(), "splitlines")),
+    };
+    if width <= 0 && !text.is_empty() {
         return Err(Error::value_error(format!(
             "invalid width {width} (must be > 0)"
         )));

@@ -25,6 +25,8 @@ pub enum DictClass {
     Dict,
     /// `OrderedDict`, whose `repr` differs.
     Ordered,
+    /// What grains and pillar are wrapped in before Salt 3008; a `dict` but for its name.
+    Namespaced,
 }
 
 impl DictClass {
@@ -32,6 +34,7 @@ impl DictClass {
         match self {
             Self::Dict => "dict",
             Self::Ordered => "OrderedDict",
+            Self::Namespaced => "NamespacedDictWrapper",
         }
     }
 }

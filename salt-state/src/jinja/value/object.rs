@@ -205,9 +205,26 @@ impl Args {
         parameters: [&str; N],
         required: usize,
     ) -> Result<[Option<Value>; N]> {
+        self.bind_after(0, function, parameters, required)
+    }
+
+    /// As [`bind`](Self::bind), for a function whose first `hidden` arguments
+    /// come from the engine: Python counts them in its messages.
+    pub(crate) fn bind_after<const N: usize>(
+        self,
+        hidden: usize,
+        function: &str,
+        parameters: [&str; N],
+        required: usize,
+    ) -> Result<[Option<Value>; N]> {
         let given = self.positional.len();
         if given > N {
-            return Err(too_many(function, given, required, N));
+            return Err(too_many(
+                function,
+                given + hidden,
+                required + hidden,
+                N + hidden,
+            ));
         }
         let mut bound: [Option<Value>; N] = std::array::from_fn(|_| None);
         for (slot, value) in bound.iter_mut().zip(self.positional) {

@@ -72,14 +72,16 @@ fn write_repr(out: &mut String, value: &Value, open: &mut Vec<usize>) -> Result<
         Value::Dict(dict) => {
             if open.contains(&dict.address()) {
                 out.push_str(match dict.class() {
-                    DictClass::Dict => "{...}",
+                    DictClass::Dict | DictClass::Namespaced => "{...}",
                     DictClass::Ordered => "...",
                 });
                 return Ok(());
             }
             open.push(dict.address());
             match dict.class() {
-                DictClass::Dict => write_entries(out, dict, open, ("{", "}"), ("", ": ", ""))?,
+                DictClass::Dict | DictClass::Namespaced => {
+                    write_entries(out, dict, open, ("{", "}"), ("", ": ", ""))?
+                }
                 DictClass::Ordered if dict.is_empty() => out.push_str("OrderedDict()"),
                 DictClass::Ordered => {
                     write_entries(out, dict, open, ("OrderedDict([", "])"), ("(", ", ", ")"))?;

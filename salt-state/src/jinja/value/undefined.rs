@@ -135,6 +135,9 @@ pub(crate) fn object_type_repr(value: &Value) -> String {
         Value::Dict(dict) if dict.class() == super::DictClass::Ordered => {
             "collections.OrderedDict object".to_owned()
         }
+        Value::Dict(dict) if dict.class() == super::DictClass::Namespaced => {
+            "salt.utils.context.NamespacedDictWrapper object".to_owned()
+        }
         Value::Object(object) => object.type_repr(),
         other => format!("{} object", other.type_name()),
     }

@@ -7,8 +7,10 @@ use indexmap::IndexMap;
 
 use super::access::slice_positions;
 use super::interp::Namespace;
-use super::value::{Args, Dict, DictClass, Generator, Iter, Key, Object, Value, native_args};
-use super::{Environment, Error, Exception, Kind, Result, Runtime, access};
+use super::value::{
+    Args, BoundMethod, Dict, DictClass, Generator, Iter, Key, Object, Value, native_args,
+};
+use super::{Environment, Error, Exception, Kind, Result, Runtime, access, methods};
 
 /// Jinja's global of that name.
 pub(crate) fn global(environment: &Environment, name: &str) -> Option<Value> {
@@ -51,6 +53,15 @@ impl Object for Class {
         } else {
             "function"
         }
+    }
+
+    fn attribute(&self, _: &Runtime<'_>, name: &str) -> Result<Option<Value>> {
+        let dict = Value::Dict(Dict::new());
+        let method = match (self.repr, name) {
+            ("<class 'dict'>", "fromkeys") => methods::find(&dict, name),
+            _ => None,
+        };
+        Ok(method.map(|method| Value::object(BoundMethod::new(dict, name, method))))
     }
 
     fn is_callable(&self) -> bool {

@@ -18,12 +18,12 @@ pub trait Host {
         Err(DataError::new("YAML is not available here"))
     }
 
-    /// Writes YAML as Salt's `yaml` filter does: mappings in their order, Unicode
-    /// kept, `flow_style` as PyYAML's `default_flow_style`.
+    /// Writes YAML as Salt's `yaml` filter does: dicts sorted by key, ordered
+    /// dicts not, Unicode kept, `flow_style` as PyYAML's `default_flow_style`.
     ///
     /// # Errors
     /// The value cannot be represented.
-    fn dump_yaml(&self, value: &salt_proto::Value, flow_style: bool) -> Result<String, DataError> {
+    fn dump_yaml(&self, value: &Value, flow_style: bool) -> Result<String, DataError> {
         let _ = (value, flow_style);
         Err(DataError::new("YAML is not available here"))
     }

@@ -25,6 +25,8 @@ pub struct Runtime<'e> {
     sources: RefCell<Vec<Rc<Source>>>,
     context: RefCell<Option<Rc<Context>>>,
     autoescape: Cell<bool>,
+    /// Regular expressions by pattern: compiling one costs more than using it.
+    regexes: RefCell<HashMap<String, Rc<fancy_regex::Regex>>>,
     /// Frames and contexts that macros keep alive in circles.
     circles: RefCell<Vec<Circle>>,
 }
@@ -54,6 +56,7 @@ impl<'e> Runtime<'e> {
             sources: RefCell::default(),
             context: RefCell::new(None),
             autoescape: Cell::new(environment.options().autoescape),
+            regexes: RefCell::default(),
             circles: RefCell::default(),
         }
     }
@@ -145,6 +148,28 @@ impl<'e> Runtime<'e> {
 
     pub(crate) fn set_autoescape(&self, on: bool) -> bool {
         self.autoescape.replace(on)
+    }
+
+    /// A regular expression, compiled once.
+    pub(crate) fn regex(&self, pattern: &str) -> Result<Rc<fancy_regex::Regex>> {
+        if let Some(regex) = self.regexes.borrow().get(pattern) {
+            return Ok(Rc::clone(regex));
+        }
+        self.charge(1000 + pattern.len() * 10)?;
+        let regex = fancy_regex::RegexBuilder::new(pattern)
+            .backtrack_limit(200_000)
+            // Counted repetitions of large classes would take gigabytes.
+            .delegate_size_limit(4 << 20)
+            .max_prog_size(50_000)
+            .build()
+            .map_err(|error| Error::new(Kind::Host, error.to_string()).caused_by(error))?;
+        let regex = Rc::new(regex);
+        let mut known = self.regexes.borrow_mut();
+        if known.len() >= 64 {
+            known.clear();
+        }
+        known.insert(pattern.to_owned(), Rc::clone(&regex));
+        Ok(regex)
     }
 
     /// Makes a context the current one; the former.

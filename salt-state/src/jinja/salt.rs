@@ -129,6 +129,12 @@ fn print(out: &mut String, value: &Value, by_str: bool, open: &mut Vec<usize>) -
             items(out, &list.to_vec(), ("[", "]"), open)?;
             open.pop();
         }
+        Value::Tuple(tuple) if tuple.is_named() => {
+            // Salt makes a tuple of the same class, which takes other arguments.
+            return Err(Error::type_error(
+                "_GroupTuple.__new__() missing 1 required positional argument: 'list'",
+            ));
+        }
         Value::Tuple(tuple) => {
             open.push(0);
             let end = if tuple.len() == 1 { ",)" } else { ")" };
@@ -151,6 +157,10 @@ fn print(out: &mut String, value: &Value, by_str: bool, open: &mut Vec<usize>) -
                 *out += &key.repr()?;
                 out.push_str(": ");
                 match &value {
+                    // YAML's dumper cannot represent Markup, and Salt lets it.
+                    Value::Str(text) if text.is_markup() && text.contains(['\n', '\r', '\t']) => {
+                        out.push_str("! \"NULL\"");
+                    }
                     Value::Str(text) if text.contains(['\n', '\r', '\t']) => {
                         *out += &yaml_dquote(text, true);
                     }
@@ -163,6 +173,7 @@ fn print(out: &mut String, value: &Value, by_str: bool, open: &mut Vec<usize>) -
             out.push('}');
             open.pop();
         }
+        Value::Object(object) if !object.is_mapping() => *out += &object.repr_within(open)?,
         other if by_str => *out += &other.str()?,
         other => *out += &other.repr()?,
     }

@@ -395,12 +395,13 @@ impl jinja::Host for Outside<'_> {
         }
     }
 
-    fn dump_yaml(&self, value: &Plain, flow_style: bool) -> Result<String, DataError> {
+    fn dump_yaml(&self, value: &Value, flow_style: bool) -> Result<String, DataError> {
         let options = DumpOptions {
             flow_style: Some(flow_style),
             ..DumpOptions::default()
         };
-        Ok(yaml::dump(value, &options))
+        let sorted = super::values::to_sorted(value, 0).map_err(DataError::new)?;
+        Ok(yaml::dump(&sorted, &options))
     }
 
     fn has_function(&self, name: &str) -> bool {

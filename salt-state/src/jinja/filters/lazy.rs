@@ -175,8 +175,12 @@ fn walk(args: Args, function: &str, mode: Mode) -> Result<Value> {
             "{function}() missing 1 required positional argument: 'value'"
         )));
     };
+    let shown = match mode {
+        Mode::Map => function,
+        Mode::Keep { .. } => "select_or_reject",
+    };
     Ok(IterObject::generator(
-        function,
+        shown,
         Walk {
             mode,
             value,

@@ -1,5 +1,7 @@
 //! Filters for HTML, URLs and JSON.
 
+use std::rc::Rc;
+
 use crate::jinja::value::{Args, Str, Value, repr_str};
 use crate::jinja::{Error, Exception, Result, Runtime, access, json};
 
@@ -261,22 +263,22 @@ pub(crate) fn html_safe(json: &str) -> String {
         .replace('\'', "\\u0027")
 }
 
-fn regex(pattern: &str) -> Result<regex::Regex> {
-    regex::Regex::new(pattern)
-        .map_err(|error| Error::value_error(error.to_string()).caused_by(error))
-}
-
-/// How Jinja recognises a link (`jinja2.utils`).
+/// How Jinja recognises a link (`jinja2.utils`), without its limits on the
+/// length of a label, which make the expression very large.
 const LINK: &str = r"(?xi)^(?:
-    (?:https?://|www\.) (?:(?:[\w%-]+\.)+)? (?:[a-z]{2,63}|xn--[\w%]{2,59})
-    | (?:[\w%-]{2,63}\.)+ (?:com|net|int|edu|gov|org|info|mil)
-    | https?:// (?: \d{1,3}(?:\.\d{1,3}){3} | \[(?:[\da-f]{0,4}:){2}(?:[\da-f]{0,4}:?){1,6}\] )
-    ) (?::\d{1,5})? (?:[/?\#]\S*)? $";
+    (?:https?://|www\.) (?:(?:[\w%-]+\.)+)? (?:[a-z]{2,63}|xn--[\w%]{2,})
+    | (?:[\w%-]{2,}\.)+ (?:com|net|int|edu|gov|org|info|mil)
+    | https?:// (?: [0-9]{1,3}(?:\.[0-9]{1,3}){3} | \[(?:[0-9a-f]{0,4}:){2}(?:[0-9a-f]{0,4}:?){1,6}\] )
+    ) (?::[0-9]{1,5})? (?:[/?\#]\S*)? $";
 const EMAIL: &str = r"^\S+@\w[\w.-]*\.\w+$";
 
+fn matches(regex: &fancy_regex::Regex, text: &str) -> bool {
+    regex.is_match(text).unwrap_or(false)
+}
+
 struct Links {
-    link: regex::Regex,
-    email: regex::Regex,
+    link: Rc<fancy_regex::Regex>,
+    email: Rc<fancy_regex::Regex>,
     limit: Option<usize>,
     attributes: String,
     schemes: Vec<String>,
@@ -314,7 +316,8 @@ fn urlize(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     if let Some(schemes) = some(schemes) {
         for scheme in schemes.items(rt)? {
             let scheme = scheme.str()?;
-            if !regex(r"^[\w.+-]{2,}:(?:/){0,2}$")?.is_match(&scheme) {
+            let known = rt.regex(r"^[\w.+-]{2,}:(?:/){0,2}$")?;
+            if !matches(&known, &scheme) {
                 let scheme = repr_str(&scheme);
                 return Err(super::argument_error(format!(
                     "{scheme} is not a valid URI scheme prefix."
@@ -325,8 +328,8 @@ fn urlize(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     }
     let limit = some(limit).as_ref().map(integer).transpose()?;
     let links = Links {
-        link: regex(LINK)?,
-        email: regex(EMAIL)?,
+        link: rt.regex(LINK)?,
+        email: rt.regex(EMAIL)?,
         limit: limit.map(|limit| usize::try_from(limit).unwrap_or(0)),
         attributes,
         schemes: extra,
@@ -386,7 +389,7 @@ impl Links {
 
     fn linked(&self, text: &str) -> String {
         let attributes = &self.attributes;
-        if self.link.is_match(text) {
+        if matches(&self.link, text) {
             let shown = match self.limit {
                 Some(limit) if text.chars().count() > limit => {
                     text.chars().take(limit).collect::<String>() + "..."
@@ -401,12 +404,12 @@ impl Links {
             return format!("<a href=\"{scheme}{text}\"{attributes}>{shown}</a>");
         }
         if let Some(address) = text.strip_prefix("mailto:")
-            && self.email.is_match(address)
+            && matches(&self.email, address)
         {
             return format!("<a href=\"{text}\">{address}</a>");
         }
         let address = text.contains('@') && !text.contains(':') && !text.starts_with('@');
-        if address && !text.starts_with("www.") && self.email.is_match(text) {
+        if address && !text.starts_with("www.") && matches(&self.email, text) {
             return format!("<a href=\"mailto:{text}\">{text}</a>");
         }
         let scheme =

@@ -165,7 +165,7 @@ fn wordwrap(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let mut wrapped = Vec::new();
     for line in lines(&text, false) {
         let pieces = if hyphens {
-            pieces(line)?
+            pieces(rt, line)?
         } else {
             simple_pieces(line)
         };
@@ -176,9 +176,8 @@ fn wordwrap(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     Ok(like(&text, out))
 }
 
-fn pieces(line: &str) -> Result<Vec<String>> {
-    let regex = fancy_regex::Regex::new(PIECES)
-        .map_err(|error| Error::value_error(error.to_string()).caused_by(error))?;
+fn pieces(rt: &Runtime<'_>, line: &str) -> Result<Vec<String>> {
+    let regex = rt.regex(PIECES)?;
     let mut all = Vec::new();
     let mut end = 0;
     for found in regex.find_iter(line) {

@@ -111,15 +111,18 @@ impl Formatter<'_, '_, '_> {
                 } else {
                     format!("\\x{:x}", u32::from(other))
                 };
-                return Err(Error::value_error(if self.rt.environment().is_salt() {
-                    format!("Unknown conversion specifier {code}")
-                } else {
-                    format!("Unknown conversion specifier {code}")
-                }));
+                let message = format!("Unknown conversion specifier {code}");
+                return Err(Error::value_error(message));
             }
         };
-        let mut spec = String::new();
-        self.expand(rest.get(1..).unwrap_or_default(), depth - 1, &mut spec)?;
+        let raw = rest.get(1..).unwrap_or_default();
+        let spec = if raw.contains(&'{') || raw.contains(&'}') {
+            let mut spec = String::new();
+            self.expand(raw, depth - 1, &mut spec)?;
+            spec
+        } else {
+            raw.iter().collect()
+        };
         let text = format_value(self.rt, &value, &spec)?;
         let safe = matches!(&value, Value::Str(text) if text.is_markup());
         if self.markup && !safe {
@@ -189,10 +192,12 @@ impl Formatter<'_, '_, '_> {
         };
         match index {
             Some(index) => self.args.positional.get(index).cloned().ok_or_else(|| {
-                Error::python(
-                    Exception::IndexError,
-                    format!("Replacement index {index} out of range for positional args tuple"),
-                )
+                let message = if self.rt.environment().is_salt() {
+                    "tuple index out of range".to_owned()
+                } else {
+                    format!("Replacement index {index} out of range for positional args tuple")
+                };
+                Error::python(Exception::IndexError, message)
             }),
             None => {
                 let found = self.args.named.iter().find(|(key, _)| &**key == name);

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use crate::jinja::ast::{
     Applied, Binary, Call, CallArgs, Comparison, Expr, Name, Node, Pos, Slice,
 };
-use crate::jinja::value::{Args, Dict, DictClass, Key, Str, Value, compare, equal};
+use crate::jinja::value::{Args, Dict, DictClass, Key, Str, Undefined, Value, compare, equal};
 use crate::jinja::{Error, Result, access, methods, ops};
 
 use super::Run;
@@ -96,9 +96,12 @@ impl Run<'_, '_> {
 
     fn missing_else(&self, pos: Pos) -> Value {
         let place = self.position(pos);
-        self.rt.undefined_hint(format!(
+        // This one is never strict, whatever the environment says.
+        let hint = format!(
             "the inline if-expression on {place} evaluated to false and no else section was defined."
-        ))
+        );
+        let undefined = Undefined::hint(crate::jinja::UndefinedKind::Default, hint);
+        Value::Undefined(Rc::new(undefined))
     }
 
     /// How Jinja's own messages name a place.

@@ -255,7 +255,18 @@ impl Object for Namespace {
     }
 
     fn repr(&self) -> Result<String> {
-        Ok(format!("<Namespace {}>", self.as_dict().repr()?))
+        self.repr_within(&mut Vec::new())
+    }
+
+    fn repr_within(&self, open: &mut Vec<usize>) -> Result<String> {
+        let own = std::ptr::from_ref(self).addr();
+        if open.contains(&own) {
+            return Ok("<Namespace {...}>".to_owned());
+        }
+        open.push(own);
+        let attributes = self.as_dict().repr_within(open);
+        open.pop();
+        Ok(format!("<Namespace {}>", attributes?))
     }
 
     fn release(&mut self, out: &mut Vec<Value>) {

@@ -257,8 +257,18 @@ impl Object for DictView {
     }
 
     fn repr(&self) -> Result<String> {
-        let items = Value::list(self.all()).repr()?;
-        Ok(format!("{}({items})", self.type_name()))
+        self.repr_within(&mut Vec::new())
+    }
+
+    fn repr_within(&self, open: &mut Vec<usize>) -> Result<String> {
+        let own = std::ptr::from_ref(self).addr();
+        if open.contains(&own) {
+            return Ok("...".to_owned());
+        }
+        open.push(own);
+        let items = Value::list(self.all()).repr_within(open);
+        open.pop();
+        Ok(format!("{}({})", self.type_name(), items?))
     }
 
     fn equals(&self, other: &Value) -> Option<bool> {

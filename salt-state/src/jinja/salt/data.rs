@@ -1,7 +1,5 @@
 //! Filters that read and write data formats.
 
-use salt_proto::Value as Plain;
-
 use crate::jinja::filters::{Builtin, html_safe, pformat};
 use crate::jinja::value::{Args, Str, Value};
 use crate::jinja::{Error, Exception, Kind, Result, Runtime, access, json};
@@ -133,56 +131,13 @@ fn tojson(rt: &Runtime<'_>, mut args: Args) -> Result<Value> {
 
 /// YAML as the filter gives it: without the end of the document.
 fn dump_yaml(rt: &Runtime<'_>, value: &Value, flow: bool) -> Result<String> {
-    let mut plain = value.to_plain(rt)?;
-    sort(value, &mut plain);
     let text = rt
         .environment()
         .host()
-        .dump_yaml(&plain, flow)
+        .dump_yaml(value, flow)
         .map_err(data_error)?;
     let text = text.trim_matches(crate::jinja::lexer::is_space);
     let text = text.strip_suffix("\n...").unwrap_or(text);
     rt.charge_bytes(text.len())?;
     Ok(text.trim_matches(crate::jinja::lexer::is_space).to_owned())
-}
-
-/// Sorts dicts by key where the keys can be compared; ordered dicts stay.
-fn sort(value: &Value, plain: &mut Plain) {
-    match (value, plain) {
-        (Value::List(list), Plain::List(plain)) => {
-            for (value, plain) in list.borrow().iter().zip(plain) {
-                sort(value, plain);
-            }
-        }
-        (Value::Tuple(items), Plain::List(plain)) => {
-            for (value, plain) in items.iter().zip(plain) {
-                sort(value, plain);
-            }
-        }
-        (Value::Dict(dict), Plain::Map(map)) => {
-            for ((_, value), (_, plain)) in dict.borrow().iter().zip(map.iter_mut()) {
-                sort(value, plain);
-            }
-            if dict.class() == crate::jinja::DictClass::Dict {
-                *map = sorted(std::mem::take(map));
-            }
-        }
-        _ => {}
-    }
-}
-
-fn sorted(map: salt_proto::Map) -> salt_proto::Map {
-    let mut entries: Vec<(Plain, Plain)> = map.into_iter().collect();
-    let numbers = |key: &Plain| match key {
-        Plain::Int(n) => Some(i128::from(*n)),
-        Plain::UInt(n) => Some(i128::from(*n)),
-        Plain::Bool(b) => Some(i128::from(*b)),
-        _ => None,
-    };
-    if entries.iter().all(|(key, _)| key.as_str().is_some()) {
-        entries.sort_by(|a, b| a.0.as_str().cmp(&b.0.as_str()));
-    } else if entries.iter().all(|(key, _)| numbers(key).is_some()) {
-        entries.sort_by_key(|(key, _)| numbers(key));
-    }
-    entries.into_iter().collect()
 }

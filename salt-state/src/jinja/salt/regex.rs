@@ -1,5 +1,7 @@
 //! Filters with regular expressions in Python's syntax.
 
+use std::rc::Rc;
+
 use fancy_regex::{Captures, Regex};
 
 use crate::jinja::filters::Builtin;
@@ -151,7 +153,7 @@ fn compile(
     ignorecase: Option<Value>,
     multiline: Option<Value>,
     anchored: bool,
-) -> Result<Regex> {
+) -> Result<Rc<Regex>> {
     rt.charge(20 + pattern.len())?;
     let flag = |value: Option<Value>| value.map_or(Ok(false), |value| value.is_true());
     let mut flags = String::new();
@@ -172,10 +174,7 @@ fn compile(
     } else {
         format!("(?{flags}){body}")
     };
-    fancy_regex::RegexBuilder::new(&full)
-        .backtrack_limit(200_000)
-        .build()
-        .map_err(|error| pattern_error(error.to_string()).caused_by(error))
+    rt.regex(&full)
 }
 
 fn run_error(error: fancy_regex::Error) -> Error {

@@ -240,16 +240,24 @@ fn human_to_bytes(_: &Runtime<'_>, args: Args) -> Result<Value> {
 }
 
 /// Whether a name matches an expression: equal, by glob, or by regular expression.
-fn matches_expression(name: &str, expression: &str) -> bool {
-    if name == expression || glob(name, expression) {
-        return true;
+fn matches_expression(rt: &Runtime<'_>, name: &str, expression: &str) -> Result<bool> {
+    if name == expression || matches(rt, &glob(expression), name)? {
+        return Ok(true);
     }
-    let anchored = format!(r"\A(?:{expression})\z");
-    fancy_regex::Regex::new(&anchored).is_ok_and(|regex| regex.is_match(name).unwrap_or(false))
+    matches(rt, &format!(r"\A(?:{expression})\z"), name)
 }
 
-/// Python's `fnmatch.fnmatchcase`.
-fn glob(name: &str, pattern: &str) -> bool {
+/// Whether a pattern matches; one that does not compile matches nothing.
+fn matches(rt: &Runtime<'_>, pattern: &str, text: &str) -> Result<bool> {
+    match rt.regex(pattern) {
+        Ok(regex) => Ok(regex.is_match(text).unwrap_or(false)),
+        Err(error) if error.kind() == Kind::Limit => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// The regular expression of a glob, as Python's `fnmatch.translate`.
+fn glob(pattern: &str) -> String {
     let mut regex = String::from(r"(?s)\A");
     let mut chars = pattern.chars().peekable();
     while let Some(c) = chars.next() {
@@ -276,7 +284,7 @@ fn glob(name: &str, pattern: &str) -> bool {
         }
     }
     regex.push_str(r"\z");
-    ::regex::Regex::new(&regex).is_ok_and(|regex| regex.is_match(name))
+    regex
 }
 
 fn check_lists(rt: &Runtime<'_>, args: Args) -> Result<Value> {
@@ -301,17 +309,18 @@ fn check_lists(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     };
     let white = expressions(white, "whitelist")?;
     let black = expressions(black, "blacklist")?;
-    rt.charge((white.len() + black.len()) * 20)?;
-    if black
-        .iter()
-        .any(|expression| matches_expression(&value, expression))
-    {
+    let any = |expressions: &[String]| -> Result<bool> {
+        for expression in expressions {
+            if matches_expression(rt, &value, expression)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    if any(&black)? {
         return Ok(Value::Bool(false));
     }
-    let listed = white
-        .iter()
-        .any(|expression| matches_expression(&value, expression));
-    Ok(Value::Bool(white.is_empty() || listed))
+    Ok(Value::Bool(white.is_empty() || any(&white)?))
 }
 
 /// A YAML double-quoted scalar on one line.

@@ -95,6 +95,10 @@ impl Tuple {
         Self(Rc::new(TupleCell { items, names }))
     }
 
+    pub(crate) fn is_named(&self) -> bool {
+        !self.0.names.is_empty()
+    }
+
     /// The item of a named tuple.
     pub(crate) fn by_name(&self, name: &str) -> Option<Value> {
         let at = self.0.names.iter().position(|own| *own == name)?;

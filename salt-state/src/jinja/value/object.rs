@@ -136,6 +136,19 @@ pub trait Object: Any {
         Ok(format!("<{} object at 0x7f0000000000>", self.type_name()))
     }
 
+    /// Python's `repr` while other values are being printed.
+    ///
+    /// `open` holds one entry for each container around this one. An object
+    /// that prints values it holds adds one while it does, so that printing
+    /// ends however deep values nest.
+    ///
+    /// # Errors
+    /// What computing it raises.
+    fn repr_within(&self, open: &mut Vec<usize>) -> Result<String> {
+        let _ = open;
+        self.repr()
+    }
+
     /// Python's `str`.
     ///
     /// # Errors

@@ -24,8 +24,14 @@ impl Value {
     /// # Errors
     /// Nesting too deep; what an object raises.
     pub fn repr(&self) -> Result<String> {
+        self.repr_within(&mut Vec::new())
+    }
+
+    /// Python's `repr(x)` inside the printing of other values; see
+    /// [`Object::repr_within`](super::Object::repr_within).
+    pub(crate) fn repr_within(&self, open: &mut Vec<usize>) -> Result<String> {
         let mut out = String::new();
-        write_repr(&mut out, self, &mut Vec::new())?;
+        write_repr(&mut out, self, open)?;
         Ok(out)
     }
 }
@@ -105,7 +111,7 @@ fn write_repr(out: &mut String, value: &Value, open: &mut Vec<usize>) -> Result<
             open.pop();
         }
         Value::Undefined(_) => out.push_str("Undefined"),
-        Value::Object(object) => out.push_str(&object.repr()?),
+        Value::Object(object) => out.push_str(&object.repr_within(open)?),
     }
     Ok(())
 }

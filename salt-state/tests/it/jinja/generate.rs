@@ -726,7 +726,12 @@ impl Source {
             0..=2 => self.atom(),
             3 | 4 => {
                 let op = self.pick(&["+", "-", "*", "/", "//", "%", "**", "~"]);
-                let (a, b) = (self.operand(d, op), self.operand(0, op));
+                let a = self.operand(d, op);
+                // A large exponent would keep Python busy for ever.
+                let b = match op {
+                    "**" => self.pick(&["2", "3", "n", "-1", "10"]).to_owned(),
+                    op => self.operand(0, op),
+                };
                 format!("{a} {op} {b}")
             }
             5 => {

@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use salt_crypto::{Encryption, Fingerprint, Signing};
 use salt_proto::{Job, Map, MinionId, Profile, Return, Value};
-use salt_state::{Context, Host, MinionData, Registry};
+use salt_state::{Context, Host, MinionData, Observe, Registry};
 use salt_transport::pki::KeyPairOptions;
-use salt_transport::{FileClient, MasterAddr, Minion, MinionBuilder, MinionHandle, MinionSettings, PkiDir, Tcp, Wire, blocking};
+use salt_transport::{
+    FileClient, MasterAddr, Minion, MinionBuilder, MinionHandle, MinionSettings, PkiDir, Tcp, Wire,
+    blocking,
+};
 
 use crate::config::{MinionConfig, SecurityProfile};
 use crate::{Failure, rng, signals, tree};
@@ -87,9 +90,15 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
 ///
 /// What is wrong with the configuration or the keys.
 pub fn builder(config: &MinionConfig) -> Result<MinionBuilder, Failure> {
-    let id: MinionId = config.id.parse().map_err(|error| Failure::new(format!("`id: {}`: {error}", config.id)))?;
+    let id: MinionId = config
+        .id
+        .parse()
+        .map_err(|error| Failure::new(format!("`id: {}`: {error}", config.id)))?;
     let pki = PkiDir::open(&config.pki_dir)?;
-    let options = KeyPairOptions { bits: config.keysize, passphrase: None };
+    let options = KeyPairOptions {
+        bits: config.keysize,
+        passphrase: None,
+    };
     let identity = pki.identity("minion", &options, &mut rng())?;
     let signing_key = match config.verify_master_pubkey_sign {
         true => Some(pki.public_key(&config.master_sign_key_name)?.ok_or_else(|| {
@@ -101,15 +110,31 @@ pub fn builder(config: &MinionConfig) -> Result<MinionBuilder, Failure> {
         })?),
         false => None,
     };
-    let encryption = algorithm("encryption_algorithm", config.encryption_algorithm.as_deref(), Encryption::from_name)?;
-    let signing = algorithm("signing_algorithm", config.signing_algorithm.as_deref(), Signing::from_name)?;
+    let encryption = algorithm(
+        "encryption_algorithm",
+        config.encryption_algorithm.as_deref(),
+        Encryption::from_name,
+    )?;
+    let signing = algorithm(
+        "signing_algorithm",
+        config.signing_algorithm.as_deref(),
+        Signing::from_name,
+    )?;
     let mut builder = Minion::builder(id, identity)
         .profile(profile(config))
         .keep_in(pki, &config.cachedir)?
         .settings(MinionSettings {
-            wire: if config.transport == "tcp" { Wire::Tcp } else { Wire::Zeromq },
+            wire: if config.transport == "tcp" {
+                Wire::Tcp
+            } else {
+                Wire::Zeromq
+            },
             legacy_start_event: config.enable_legacy_startup_events,
-            max_jobs: if config.process_count_max == 0 { 64 } else { config.process_count_max },
+            max_jobs: if config.process_count_max == 0 {
+                64
+            } else {
+                config.process_count_max
+            },
             saltenv: config.opts.str("saltenv").map(str::to_owned),
             ..MinionSettings::default()
         })
@@ -126,11 +151,14 @@ pub fn builder(config: &MinionConfig) -> Result<MinionBuilder, Failure> {
             machine.filtering = config.zmq_filtering;
             machine.autosign_grains = autosign_grains(config);
             machine.waits.pending = config.acceptance_wait_time;
-            machine.waits.pending_longest = config.acceptance_wait_time_max.max(config.acceptance_wait_time);
+            machine.waits.pending_longest = config
+                .acceptance_wait_time_max
+                .max(config.acceptance_wait_time);
         });
     if let Some(finger) = &config.master_finger {
-        let finger: Fingerprint =
-            finger.parse().map_err(|error| Failure::new(format!("`master_finger: {finger}`: {error}")))?;
+        let finger: Fingerprint = finger
+            .parse()
+            .map_err(|error| Failure::new(format!("`master_finger: {finger}`: {error}")))?;
         builder = builder.master_fingerprint(finger);
     }
     Ok(builder)
@@ -142,7 +170,10 @@ pub fn builder(config: &MinionConfig) -> Result<MinionBuilder, Failure> {
 ///
 /// When there is none.
 pub fn address(config: &MinionConfig) -> Result<MasterAddr, Failure> {
-    let master = config.masters.first().ok_or_else(|| Failure::new("`master` is empty"))?;
+    let master = config
+        .masters
+        .first()
+        .ok_or_else(|| Failure::new("`master` is empty"))?;
     if config.masters.len() > 1 {
         tracing::warn!("several masters are configured; the first one is used");
     }
@@ -179,7 +210,11 @@ fn profile(config: &MinionConfig) -> Profile {
         tracing::warn!("`trust_on_first_use` is on: the first master that answers is believed");
         profile = profile.danger_trust_on_first_use();
     }
-    if config.aes_gcm { profile } else { profile.without_aes_gcm() }
+    if config.aes_gcm {
+        profile
+    } else {
+        profile.without_aes_gcm()
+    }
 }
 
 fn algorithm<T>(
@@ -188,7 +223,10 @@ fn algorithm<T>(
     from_name: impl Fn(&str) -> salt_crypto::Result<T>,
 ) -> Result<Option<T>, Failure> {
     stated
-        .map(|name| from_name(name).map_err(|_| Failure::new(format!("`{key}: {name}` is not an algorithm of Salt's"))))
+        .map(|name| {
+            from_name(name)
+                .map_err(|_| Failure::new(format!("`{key}: {name}` is not an algorithm of Salt's")))
+        })
         .transpose()
 }
 
@@ -235,9 +273,14 @@ impl Worker {
 
     /// Runs a published job, one function or several, on a blocking thread.
     fn run(&self, job: &Job) -> Return {
-        let _running = self.proc_dir.enter(job);
+        let running = self.proc_dir.enter(job);
+        // As in Salt, what a job sets in its environment is gone with it.
+        let host =
+            Host::with_environment(self.host.environment()).for_job(Arc::clone(&running.children));
         let calls = job.calls();
-        let mut outcomes = calls.iter().map(|call| self.call(job, call.function, &call.args, &call.kwargs));
+        let mut outcomes = calls
+            .iter()
+            .map(|call| self.call(job, &host, call.function, &call.args, &call.kwargs));
         match &job.function {
             salt_proto::Functions::One(_) => {
                 let Some(outcome) = outcomes.next() else {
@@ -251,7 +294,11 @@ impl Worker {
             salt_proto::Functions::Several(names) => {
                 let outcomes: Vec<_> = outcomes.collect();
                 let by_name = |value: fn(&salt_state::JobOutcome) -> Value| -> Map {
-                    names.iter().zip(&outcomes).map(|(name, outcome)| (name, value(outcome))).collect()
+                    names
+                        .iter()
+                        .zip(&outcomes)
+                        .map(|(name, outcome)| (name, value(outcome)))
+                        .collect()
                 };
                 let mut ret = job.ok(by_name(|outcome| outcome.value.clone()));
                 ret.retcode = by_name(|outcome| outcome.retcode.into()).into();
@@ -261,9 +308,16 @@ impl Worker {
         }
     }
 
-    fn call(&self, job: &Job, function: &str, args: &[Value], kwargs: &Map) -> salt_state::JobOutcome {
+    fn call(
+        &self,
+        job: &Job,
+        host: &Host,
+        function: &str,
+        args: &[Value],
+        kwargs: &Map,
+    ) -> salt_state::JobOutcome {
         let data = self.data();
-        let mut context = Context::new(&self.registry, &self.host, &data);
+        let mut context = Context::new(&self.registry, host, &data);
         let ask = |load: Map| self.ask(load);
         let fire = |tag: &str, _: Map| self.take_local(tag);
         // Salt's minion does not count the job that asks.
@@ -273,10 +327,12 @@ impl Worker {
             jobs
         };
         let signal = |jid: &str, signal: i32| self.proc_dir.signal(jid, signal);
-        let files = tree::MasterTree::new(FileClient::of(self.handle.clone(), &self.config.cachedir));
+        let files =
+            tree::MasterTree::new(FileClient::of(self.handle.clone(), &self.config.cachedir));
         let compile = |wanted: &Map| {
             let fresh = self.handle.blocking_refresh_pillar();
-            let fresh = fresh.map_err(|error| salt_state::CallError::execution(error.to_string()))?;
+            let fresh =
+                fresh.map_err(|error| salt_state::CallError::execution(error.to_string()))?;
             tree::masters_pillar(Map::clone(&fresh), wanted)
         };
         context.master = Some(&ask);
@@ -296,7 +352,9 @@ impl Worker {
     }
 
     fn ask(&self, load: Map) -> Result<Value, salt_state::CallError> {
-        self.handle.blocking_request(load).map_err(|error| salt_state::CallError::execution(error.to_string()))
+        self.handle
+            .blocking_request(load)
+            .map_err(|error| salt_state::CallError::execution(error.to_string()))
     }
 
     /// What functions ask of the daemon by Salt's local events.
@@ -304,7 +362,11 @@ impl Worker {
         match tag {
             "pillar_refresh" => self.handle.blocking_refresh_pillar().is_ok(),
             "grains_refresh" => {
-                let grains = salt_state::grains::gather(&self.host, &self.config.opts, &self.config.config_dir);
+                let grains = salt_state::grains::gather(
+                    &self.host,
+                    &self.config.opts,
+                    &self.config.config_dir,
+                );
                 self.handle.set_grains(grains);
                 self.handle.blocking_refresh_pillar().is_ok()
             }
@@ -319,7 +381,8 @@ impl Worker {
         if !self.config.mine_enabled || self.config.mine_functions.is_empty() {
             return std::future::pending().await;
         }
-        let mut interval = tokio::time::interval(self.config.mine_interval.max(Duration::from_secs(60)));
+        let mut interval =
+            tokio::time::interval(self.config.mine_interval.max(Duration::from_secs(60)));
         self.handle.until_receiving().await;
         loop {
             interval.tick().await;
@@ -331,7 +394,7 @@ impl Worker {
                     Vec::new(),
                     salt_proto::Target::glob("*"),
                 );
-                this.call(&job, "mine.update", &[], &Map::new())
+                this.call(&job, &this.host, "mine.update", &[], &Map::new())
             });
             if let Ok(outcome) = update.await
                 && !outcome.success

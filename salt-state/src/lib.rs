@@ -29,7 +29,7 @@ pub use fnmatch::fnmatch;
 pub use registry::{CallError, Function, JobOutcome, JobsOutcome, Registry, says_failure};
 pub use sources::{MemorySources, Roots, Sources};
 pub use system::{
-    Action, Command, CommandError, Exit, FakeSystem, FileKind, FilesystemUsage, Group, Host,
+    Action, Children, Command, CommandError, Exit, FakeSystem, FileKind, FilesystemUsage, Group, Host,
     HostNames, Identity, Interface, InterfaceAddress, Kernel, Metadata, Node, Observe, Output,
     READ_LIMIT, Recorder, Rooted, System, Timestamp, User, WriteOptions, errno_text, host_names,
     hosts_addresses,

@@ -26,7 +26,7 @@ mod rooted;
 pub use accounts::{Group, User};
 pub use command::{Command, CommandError, Exit, Output};
 pub use fake::FakeSystem;
-pub use host::Host;
+pub use host::{Children, Host};
 pub(crate) use hostname::hosts;
 pub use hostname::{HostNames, host_names, hosts_addresses};
 pub use metadata::{
@@ -89,6 +89,12 @@ pub trait Observe: Send + Sync {
 
     /// Waits.
     fn sleep(&self, time: Duration);
+
+    /// The signal that ended the job this is used for, if one did: what comes next should
+    /// not be begun. See [`Children`].
+    fn interrupted(&self) -> Option<i32> {
+        None
+    }
 
     /// Unpredictable bytes, for temporary names, passwords and splays.
     fn random(&self, into: &mut [u8]);

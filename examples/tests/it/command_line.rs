@@ -224,6 +224,7 @@ fn commands_print_and_end_as_salts_do() {
         targets(&fleet).await;
         batches(&fleet).await;
         job_cache(&fleet).await;
+        signals(&fleet).await;
     }));
     drop(local);
 }
@@ -403,4 +404,31 @@ async fn job_cache(fleet: &Fleet) {
             .starts_with("salt/job/JID/ret/web1\t{\"cmd\": \"_return\", \"id\": \"web1\"")
     );
     assert!(watched.stdout.ends_with("}\nNone\n"), "{}", watched.stdout);
+}
+
+/// A job that is told to end ends at once, is no longer running, and still returns.
+async fn signals(fleet: &Fleet) {
+    let begin = Instant::now();
+    let started = fleet
+        .salt("--async web1 cmd.run 'sleep 600; echo late'")
+        .await;
+    let jid = started.jid.unwrap();
+    loop {
+        let told = fleet.salt(&format!("web1 saltutil.term_job {jid}")).await;
+        if told.stdout.contains("Signal 15 sent to job JID at pid ") {
+            break;
+        }
+        // The job may not have begun yet.
+        assert!(begin.elapsed() < Duration::from_secs(60), "{told:?}");
+    }
+    loop {
+        let kept = fleet
+            .salt_run(&format!("jobs.exit_success {jid} --out json"))
+            .await;
+        if kept.stdout == "{\n    \"web1\": false\n}\n" {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{kept:?}");
+    }
+    fleet.salt_run("jobs.active").await.check("", "", true);
 }

@@ -238,6 +238,12 @@ pub enum CommandError {
         /// What it had written, and its id.
         output: Box<Output>,
     },
+    /// The job that wanted it was ended by a signal before.
+    #[error("the job was ended by signal {signal}")]
+    Interrupted {
+        /// The signal's number.
+        signal: i32,
+    },
     /// Its streams failed.
     #[error("lost the command's output")]
     Stream(#[source] io::Error),

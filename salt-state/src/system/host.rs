@@ -9,7 +9,7 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
@@ -21,8 +21,11 @@ use super::{
     Node, Observe, Output, System, Timestamp, User, WriteOptions,
 };
 
+mod children;
 mod netlink;
 pub(super) mod process;
+
+pub use children::Children;
 
 /// The machine this process runs on.
 ///
@@ -34,6 +37,7 @@ pub struct Host {
     inherited: Environment,
     changes: Mutex<BTreeMap<OsString, Option<OsString>>>,
     serial: AtomicU64,
+    children: Option<Arc<Children>>,
 }
 
 impl Host {
@@ -48,7 +52,16 @@ impl Host {
             inherited: environment,
             changes: Mutex::default(),
             serial: AtomicU64::new(0),
+            children: None,
         }
+    }
+
+    /// The same machine in the name of one job: its commands and waits end when
+    /// `children` is signalled.
+    #[must_use]
+    pub fn for_job(mut self, children: Arc<Children>) -> Self {
+        self.children = Some(children);
+        self
     }
 
     /// Asks the name service for an account that is not in the local files, if it
@@ -149,7 +162,7 @@ impl Observe for Host {
     }
 
     fn query(&self, command: &Command) -> Result<Output, CommandError> {
-        process::run(command, self, None)
+        process::run(command, self, None, self.children.as_ref())
     }
 
     fn identity(&self) -> Identity {
@@ -199,7 +212,14 @@ impl Observe for Host {
     }
 
     fn sleep(&self, time: Duration) {
-        std::thread::sleep(time);
+        match &self.children {
+            Some(children) => children.sleep(time),
+            None => std::thread::sleep(time),
+        }
+    }
+
+    fn interrupted(&self) -> Option<i32> {
+        self.children.as_ref()?.ended_by()
     }
 
     fn random(&self, into: &mut [u8]) {
@@ -400,11 +420,11 @@ impl System for Host {
     }
 
     fn run(&self, command: &Command) -> Result<Output, CommandError> {
-        process::run(command, self, None)
+        process::run(command, self, None, self.children.as_ref())
     }
 
     fn start(&self, command: &Command) -> Result<u32, CommandError> {
-        process::start(command, self, None)
+        process::start(command, self, None, self.children.as_ref())
     }
 
     fn signal(&self, pid: u32, signal: i32) -> io::Result<()> {

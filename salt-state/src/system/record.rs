@@ -158,6 +158,10 @@ impl Observe for Recorder<'_> {
         self.inner.sleep(time);
     }
 
+    fn interrupted(&self) -> Option<i32> {
+        self.inner.interrupted()
+    }
+
     fn random(&self, into: &mut [u8]) {
         self.inner.random(into);
     }

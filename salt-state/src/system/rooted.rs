@@ -124,7 +124,7 @@ impl Observe for Rooted {
     }
 
     fn query(&self, command: &Command) -> Result<Output, CommandError> {
-        process::run(command, self, Some(&self.root))
+        process::run(command, self, Some(&self.root), None)
     }
 
     fn identity(&self) -> Identity {
@@ -226,11 +226,11 @@ impl System for Rooted {
     }
 
     fn run(&self, command: &Command) -> Result<Output, CommandError> {
-        process::run(command, self, Some(&self.root))
+        process::run(command, self, Some(&self.root), None)
     }
 
     fn start(&self, command: &Command) -> Result<u32, CommandError> {
-        process::start(command, self, Some(&self.root))
+        process::start(command, self, Some(&self.root), None)
     }
 
     fn signal(&self, pid: u32, signal: i32) -> io::Result<()> {

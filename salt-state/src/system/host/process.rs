@@ -7,10 +7,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{self, Child, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Gid, Pid, PidfdFlags, Signal, Uid};
+use rustix::process::{Gid, Pid, PidfdFlags, Signal, Uid, WaitId, WaitIdOptions, waitid};
+
+use super::children::{Children, Running};
 
 use crate::system::{Command, CommandError, Exit, Observe, Output};
 
@@ -22,18 +25,24 @@ pub(in crate::system) fn run(
     command: &Command,
     accounts: &dyn Observe,
     root: Option<&Path>,
+    job: Option<&Arc<Children>>,
 ) -> Result<Output, CommandError> {
+    not_interrupted(job)?;
     let streams = Streams::new(command).map_err(CommandError::Stream)?;
     let (child, ours) = streams.spawn(command, accounts, root)?;
-    Watch::new(command, child, ours).finish()
+    Watch::new(command, child, ours, job).finish()
 }
 
 /// Starts a command whose output nobody reads.
+///
+/// It outlives the job that started it, as it does in Salt.
 pub(in crate::system) fn start(
     command: &Command,
     accounts: &dyn Observe,
     root: Option<&Path>,
+    job: Option<&Arc<Children>>,
 ) -> Result<u32, CommandError> {
+    not_interrupted(job)?;
     let mut prepared = prepare(command, accounts);
     prepared
         .stdin(Stdio::null())
@@ -44,6 +53,13 @@ pub(in crate::system) fn start(
     // Somebody has to collect it, or it stays as a zombie while we live.
     std::thread::spawn(move || child.wait());
     Ok(pid)
+}
+
+fn not_interrupted(job: Option<&Arc<Children>>) -> Result<(), CommandError> {
+    match job.and_then(|job| job.ended_by()) {
+        Some(signal) => Err(CommandError::Interrupted { signal }),
+        None => Ok(()),
+    }
 }
 
 /// The child's ends and ours.
@@ -266,6 +282,7 @@ struct Watch<'a> {
     stdin: Option<(File, &'a [u8])>,
     stdout: Stream,
     stderr: Stream,
+    running: Option<Running>,
 }
 
 /// One output stream of a child.
@@ -311,9 +328,10 @@ impl Stream {
 }
 
 impl<'a> Watch<'a> {
-    fn new(command: &'a Command, child: Child, ours: Ours) -> Self {
+    fn new(command: &'a Command, child: Child, ours: Ours, job: Option<&Arc<Children>>) -> Self {
         Self {
             command,
+            running: pid(&child).and_then(|pid| Some(job?.running(pid))),
             child,
             stdin: ours
                 .stdin
@@ -333,6 +351,7 @@ impl<'a> Watch<'a> {
             Ok(in_time) => in_time,
             Err(error) => {
                 self.kill(Signal::KILL);
+                self.running = None;
                 self.child.wait().ok();
                 return Err(CommandError::Stream(error));
             }
@@ -348,6 +367,8 @@ impl<'a> Watch<'a> {
                 self.pump(Instant::now().checked_add(GRACE)).ok();
             }
         }
+        // Past this, its number may be given to somebody else.
+        self.running = None;
         let status = self.child.wait().map_err(CommandError::Stream)?;
         let output = Output {
             exit: match (status.code(), status.signal()) {
@@ -419,17 +440,23 @@ impl<'a> Watch<'a> {
         self.stdin = None;
     }
 
+    /// Waits until the child has ended, without collecting it.
     fn wait_for_end(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
-        let Some(deadline) = deadline else {
-            self.child.wait()?;
+        let Some(pid) = pid(&self.child) else {
             return Ok(true);
         };
-        let pidfd = i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        let seen = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let Some(deadline) = deadline else {
+            while let Err(error) = waitid(WaitId::Pid(pid), seen) {
+                if error != rustix::io::Errno::INTR {
+                    return Err(error.into());
+                }
+            }
+            return Ok(true);
+        };
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
         loop {
-            if self.child.try_wait()?.is_some() {
+            if waitid(WaitId::Pid(pid), seen | WaitIdOptions::NOHANG)?.is_some() {
                 return Ok(true);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -448,10 +475,14 @@ impl<'a> Watch<'a> {
 
     /// Signals everything the child started that stayed in its group.
     fn kill(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+        if let Some(pid) = pid(&self.child) {
             rustix::process::kill_process_group(pid, signal).ok();
         }
     }
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
 fn poll_fds(fds: &mut [PollFd<'_>], wait: Option<Duration>) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! What a function may know and use beside its arguments.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::rc::Rc;
 
 use salt_proto::{Map, Value};
 
@@ -67,6 +68,7 @@ pub struct Context<'a> {
     pub job: Map,
     retcode: Cell<i64>,
     masks_pillar: Cell<bool>,
+    notes: Rc<RefCell<Map>>,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -94,6 +96,7 @@ impl<'a> Context<'a> {
             job: Map::new(),
             retcode: Cell::new(0),
             masks_pillar: Cell::new(false),
+            notes: Rc::default(),
         }
     }
 
@@ -119,6 +122,21 @@ impl<'a> Context<'a> {
         let result = call();
         self.masks_pillar.set(before);
         result
+    }
+
+    /// What another call of this run left under a name (Salt's `__context__`).
+    pub fn note(&self, key: &str) -> Option<Value> {
+        self.notes.borrow().get(key).cloned()
+    }
+
+    /// Leaves something for later calls of this run.
+    pub fn set_note(&self, key: &str, value: impl Into<Value>) {
+        self.notes.borrow_mut().insert(key, value);
+    }
+
+    /// Forgets what was left under a name.
+    pub fn clear_note(&self, key: &str) {
+        self.notes.borrow_mut().remove(key);
     }
 
     /// A setting as text, if it is there and is text.

@@ -66,6 +66,9 @@ pub(crate) fn register(registry: &mut Registry) {
     }
 }
 
+pub(crate) use cmd::split_words;
+pub(crate) use cp::content;
+
 /// The modules that have functions, sorted.
 fn modules(registry: &Registry) -> BTreeSet<String> {
     registry

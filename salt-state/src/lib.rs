@@ -5,16 +5,19 @@ pub mod compile;
 mod context;
 pub mod data;
 mod diagnostic;
+pub mod engine;
 mod error;
 mod fnmatch;
 pub mod functions;
 pub mod grains;
 pub mod jinja;
 pub mod pillar;
+mod plan;
 pub mod python;
 mod registry;
 pub mod render;
 mod sources;
+pub mod states;
 mod system;
 pub mod yaml;
 mod zone;
@@ -26,8 +29,10 @@ pub use context::{
 pub use diagnostic::{Diagnostic, Place, Stage};
 pub use error::Error;
 pub use fnmatch::fnmatch;
+pub use plan::{Apply, Changes, Done, Outcome, Plan};
 pub use registry::{CallError, Function, JobOutcome, JobsOutcome, Registry, says_failure};
 pub use sources::{MemorySources, Roots, Sources};
+pub use states::{Check, ModAggregate, ModInit, State};
 pub use system::{
     Action, Children, Command, CommandError, Exit, FakeSystem, FileKind, FilesystemUsage, Group, Host,
     HostNames, Identity, Interface, InterfaceAddress, Kernel, Metadata, Node, Observe, Output,

@@ -8,6 +8,8 @@ use salt_proto::{Map, Value};
 
 use crate::args::{Args, Signature};
 use crate::context::Context;
+use crate::plan::Plan;
+use crate::states::{Check, ModAggregate, ModInit, State};
 
 /// Something that `salt['x.y']` in a template, `salt '*' x.y` and `salt-call x.y` can call.
 ///
@@ -147,7 +149,14 @@ struct Entry {
     outputter: Option<&'static str>,
 }
 
-/// The functions that can be called, by Salt's names.
+#[derive(Clone)]
+struct StateEntry {
+    state: Arc<dyn State>,
+    signature: Option<Signature>,
+    doc: &'static str,
+}
+
+/// The functions that can be called and the states that can be declared, by Salt's names.
 ///
 /// ```
 /// use salt_proto::Value;
@@ -167,6 +176,10 @@ struct Entry {
 #[derive(Clone, Default)]
 pub struct Registry {
     functions: BTreeMap<String, Entry>,
+    states: BTreeMap<String, StateEntry>,
+    inits: BTreeMap<String, ModInit>,
+    aggregates: BTreeMap<String, ModAggregate>,
+    unusable: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Registry {
@@ -185,7 +198,137 @@ impl Registry {
     pub fn builtin() -> Self {
         let mut this = Self::new();
         crate::functions::register(&mut this);
+        crate::states::register(&mut this);
         this
+    }
+
+    /// Adds or replaces a state that takes its arguments as they come.
+    #[must_use]
+    pub fn state(mut self, name: impl Into<String>, state: impl State + 'static) -> Self {
+        self.insert_state(name.into(), None, "", state);
+        self
+    }
+
+    /// Adds or replaces a state with a signature, by which its arguments are checked and
+    /// named, and with its documentation.
+    #[must_use]
+    pub fn state_with(
+        mut self,
+        name: impl Into<String>,
+        signature: Signature,
+        doc: &'static str,
+        state: impl State + 'static,
+    ) -> Self {
+        self.insert_state(name.into(), Some(signature), doc, state);
+        self
+    }
+
+    /// Says that a state module cannot be used here, and why (a `__virtual__` that
+    /// returned false).
+    #[must_use]
+    pub fn unusable(mut self, module: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.unusable.insert(module.into(), reason.into());
+        self
+    }
+
+    /// Adds one of our states.
+    pub(crate) fn add_state(
+        &mut self,
+        name: &'static str,
+        signature: &'static str,
+        doc: &'static str,
+        state: fn(&Args, &Check<'_>) -> Result<Plan, CallError>,
+    ) {
+        let signature = Signature::parse(signature);
+        debug_assert!(signature.is_some(), "signature of {name}");
+        self.insert_state(name.to_owned(), signature, doc, state);
+    }
+
+    fn insert_state(
+        &mut self,
+        name: String,
+        signature: Option<Signature>,
+        doc: &'static str,
+        state: impl State + 'static,
+    ) {
+        let state = Arc::new(state);
+        self.states.insert(
+            name,
+            StateEntry {
+                state,
+                signature,
+                doc,
+            },
+        );
+    }
+
+    /// Adds what a state module does before its first function of a run.
+    pub fn add_mod_init(&mut self, module: &str, init: ModInit) {
+        self.inits.insert(module.to_owned(), init);
+    }
+
+    /// Adds how a state module joins chunks.
+    pub fn add_mod_aggregate(&mut self, module: &str, aggregate: ModAggregate) {
+        self.aggregates.insert(module.to_owned(), aggregate);
+    }
+
+    /// What a state module does before its first function of a run.
+    pub(crate) fn mod_init(&self, module: &str) -> Option<ModInit> {
+        self.inits.get(module).copied()
+    }
+
+    /// How a state module joins chunks.
+    pub(crate) fn mod_aggregate(&self, module: &str) -> Option<ModAggregate> {
+        self.aggregates.get(module).copied()
+    }
+
+    /// Whether there is a state of that name.
+    pub fn has_state(&self, name: &str) -> bool {
+        self.states.contains_key(name)
+    }
+
+    /// The names of all states, sorted.
+    pub fn state_names(&self) -> impl Iterator<Item = &str> {
+        self.states.keys().map(String::as_str)
+    }
+
+    /// The signature of a state, if it stated one.
+    pub fn state_signature(&self, name: &str) -> Option<&Signature> {
+        self.states.get(name)?.signature.as_ref()
+    }
+
+    /// The documentation of a state, empty if it has none.
+    pub fn state_doc(&self, name: &str) -> Option<&'static str> {
+        self.states.get(name).map(|entry| entry.doc)
+    }
+
+    /// Why a state cannot be called, in Salt's words; `None` when it can.
+    pub fn why_no_state(&self, name: &str) -> Option<String> {
+        if self.has_state(name) {
+            return None;
+        }
+        let module = name.split('.').next().unwrap_or_default();
+        Some(match self.unusable.get(module) {
+            Some(reason) => format!("'{module}' __virtual__ returned False: {reason}"),
+            None => format!("'{name}' is not available."),
+        })
+    }
+
+    /// Calls a state's check with arguments by name. The plan is not carried out.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Unavailable`] for an unknown name, what [`Signature::bind`] reports
+    /// for wrong arguments, and whatever the state reports.
+    pub fn check(&self, name: &str, args: &Args, check: &Check<'_>) -> Result<Plan, CallError> {
+        let entry = self
+            .states
+            .get(name)
+            .ok_or_else(|| CallError::Unavailable(name.to_owned()))?;
+        match &entry.signature {
+            Some(signature) => entry.state.check(&signature.bind(args)?, check),
+            None => entry.state.check(args, check),
+        }
     }
 
     /// Adds or replaces a function that takes its arguments as they come.
@@ -435,4 +578,26 @@ pub fn says_failure(value: &Value) -> bool {
             .get(key)
             .is_some_and(|said| matches!(said, Value::Bool(false)))
     })
+}
+
+impl From<std::io::Error> for CallError {
+    /// As Python raises it: `FileNotFoundError: [Errno 2] No such file or directory`.
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let kind = match error.kind() {
+            ErrorKind::NotFound => "FileNotFoundError",
+            ErrorKind::PermissionDenied => "PermissionError",
+            ErrorKind::AlreadyExists => "FileExistsError",
+            ErrorKind::IsADirectory => "IsADirectoryError",
+            ErrorKind::NotADirectory => "NotADirectoryError",
+            _ => "OSError",
+        };
+        Self::exception(kind, crate::system::errno_text(&error, None))
+    }
+}
+
+impl From<crate::system::CommandError> for CallError {
+    fn from(error: crate::system::CommandError) -> Self {
+        Self::execution(error.to_string())
+    }
 }

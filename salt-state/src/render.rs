@@ -378,6 +378,35 @@ impl<'a> World<'a> {
         Ok(flow)
     }
 
+    /// Renders a text with one renderer that makes text, whatever its first line says: how
+    /// templates of files are rendered.
+    ///
+    /// # Errors
+    ///
+    /// In Salt's words, with the place in the file.
+    pub fn render_text(
+        &self,
+        renderer: &str,
+        template: &Template<'_>,
+        text: &str,
+    ) -> Result<String, RenderError> {
+        let Some(stage) = stages("", renderer, &self.minion.config).into_iter().next() else {
+            return Ok(text.to_owned());
+        };
+        let document = self.documents.borrow_mut().add(Document {
+            environment: template.environment.into(),
+            path: template.path.into(),
+            source: text.into(),
+            rendered: None,
+        });
+        match self.stage(&stage, Output::Text(text.to_owned()), template, document)? {
+            Output::Text(text) => Ok(text),
+            Output::Data(_) => Err(RenderError::exception(format!(
+                "The renderer {renderer} does not make text"
+            ))),
+        }
+    }
+
     fn stage(
         &self,
         stage: &Stage,

@@ -197,7 +197,7 @@ impl Source {
 }
 
 /// The content behind an address; `None` when there is no such file.
-pub(super) fn content(
+pub(crate) fn content(
     url: &str,
     saltenv: Option<&str>,
     context: &Context<'_>,

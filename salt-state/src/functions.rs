@@ -67,7 +67,8 @@ pub(crate) fn register(registry: &mut Registry) {
 }
 
 pub(crate) use cmd::split_words;
-pub(crate) use cp::content;
+pub(crate) use cp::{content, pattern_matches};
+pub(crate) use test::hash;
 
 /// The modules that have functions, sorted.
 fn modules(registry: &Registry) -> BTreeSet<String> {

@@ -40,7 +40,7 @@ mod parser;
 mod rendered;
 mod resolve;
 mod runtime;
-mod salt;
+pub(crate) mod salt;
 mod value;
 
 pub use date::{Date, DateTime};

@@ -5,8 +5,10 @@ pub mod compile;
 mod context;
 pub mod data;
 mod diagnostic;
+mod diff;
 pub mod engine;
 mod error;
+mod files;
 mod fnmatch;
 pub mod functions;
 pub mod grains;
@@ -27,6 +29,7 @@ pub use context::{
     AskMaster, CompilePillar, Context, FireLocal, MinionData, RunningJobs, SignalJob,
 };
 pub use diagnostic::{Diagnostic, Place, Stage};
+pub use diff::unified_diff;
 pub use error::Error;
 pub use fnmatch::fnmatch;
 pub use plan::{Apply, Changes, Done, Outcome, Plan};

@@ -51,11 +51,12 @@ use crate::sources::{MemorySources, Sources};
 use crate::system::Observe;
 
 mod cmd;
+mod file;
 mod test;
 
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
-    for module in [cmd::register, test::register] {
+    for module in [cmd::register, file::register, test::register] {
         module(registry);
     }
 }

@@ -332,7 +332,7 @@ fn fetch(
 
 /// Whether a pattern of `include_pat` and `exclude_pat` matches: a glob, or a regular
 /// expression behind `E@`, found anywhere.
-fn pattern_matches(pattern: &str, path: &str) -> bool {
+pub(crate) fn pattern_matches(pattern: &str, path: &str) -> bool {
     match pattern.strip_prefix("E@") {
         Some(regex) => fancy_regex::Regex::new(regex)
             .ok()

@@ -14,7 +14,7 @@ mod hash;
 mod jmespath;
 mod network;
 mod random;
-mod regex;
+pub(crate) mod regex;
 mod sequence;
 mod text;
 mod time;

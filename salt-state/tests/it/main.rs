@@ -8,6 +8,7 @@
 mod args;
 mod cases;
 mod corpus;
+mod file_states;
 mod functions;
 mod golden;
 mod mistakes;

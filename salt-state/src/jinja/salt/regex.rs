@@ -48,7 +48,7 @@ fn pattern_error(message: impl Into<String>) -> Error {
 }
 
 /// Turns a pattern of Python into one of this crate's engine.
-fn translate(pattern: &str) -> Result<String> {
+pub(crate) fn translate(pattern: &str) -> Result<String> {
     let mut out = String::with_capacity(pattern.len());
     let mut chars = pattern.char_indices().peekable();
     let mut open = Vec::new();
@@ -265,12 +265,12 @@ fn next_char(text: &str, at: usize) -> Option<usize> {
 }
 
 /// A part of a replacement.
-enum Part {
+pub(crate) enum Part {
     Text(String),
     Group(usize),
 }
 
-fn expand(template: &[Part], found: &Captures<'_, str>, out: &mut String) {
+pub(crate) fn expand(template: &[Part], found: &Captures<'_, str>, out: &mut String) {
     for part in template {
         match part {
             Part::Text(text) => out.push_str(text),
@@ -280,7 +280,7 @@ fn expand(template: &[Part], found: &Captures<'_, str>, out: &mut String) {
 }
 
 /// Reads a replacement: `\1`, `\g<name>` and the usual escapes.
-fn template(text: &str, regex: &Regex) -> Result<Vec<Part>> {
+pub(crate) fn template(text: &str, regex: &Regex) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     let mut plain = String::new();
     let mut chars = text.char_indices().peekable();

@@ -1,0 +1,329 @@
+//! Where the content of a managed file comes from: a list of sources, checksums,
+//! templates.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use salt_proto::{Map, Value};
+
+use super::hash::{Checksum, extract};
+use crate::context::Context;
+use crate::python;
+use crate::registry::CallError;
+use crate::render::{RegistryFunctions, RenderError, Template, World};
+use crate::sources::MemorySources;
+use crate::system::{Command, errno_text};
+
+/// Why there is no content.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Something a state reports in these words.
+    Foreseen(String),
+    /// What would be an exception in Python.
+    Exception(CallError),
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self::Exception(error)
+    }
+}
+
+impl Failure {
+    /// The text alone.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Foreseen(text) => text.clone(),
+            Self::Exception(error) => error.to_string(),
+        }
+    }
+}
+
+/// `scheme` of an address with one.
+pub(crate) fn scheme(url: &str) -> Option<&str> {
+    let (scheme, _) = url.split_once("://")?;
+    let plain = scheme
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    (plain && !scheme.is_empty()).then_some(scheme)
+}
+
+/// Whether content comes over a network that is not the master's.
+pub(crate) fn is_remote(url: &str) -> bool {
+    matches!(
+        scheme(url),
+        Some("http" | "https" | "ftp" | "s3" | "swift")
+    )
+}
+
+/// The path of this machine that an address means: a path or one behind `file://`.
+pub(crate) fn local_path(url: &str) -> Option<PathBuf> {
+    if let Some(path) = url.strip_prefix("file://") {
+        return Some(PathBuf::from(path));
+    }
+    (!url.starts_with("salt://") && !is_remote(url)).then(|| PathBuf::from(url))
+}
+
+/// The bytes behind an address; `None` when nothing is there.
+///
+/// # Errors
+///
+/// Directories and files that cannot be read, and what a web server says.
+pub(crate) fn content(
+    url: &str,
+    saltenv: &str,
+    context: &Context<'_>,
+) -> Result<Option<Vec<u8>>, Failure> {
+    if let Some(path) = local_path(url) {
+        return read_local(&path, context);
+    }
+    if is_remote(url) {
+        return download(url, true, context).map(Some);
+    }
+    if url == "salt://" {
+        return Ok(None);
+    }
+    Ok(crate::functions::content(url, Some(saltenv), context)?)
+}
+
+fn read_local(path: &Path, context: &Context<'_>) -> Result<Option<Vec<u8>>, Failure> {
+    if context.system.is_dir(path) {
+        let error: io::Error = rustix::io::Errno::ISDIR.into();
+        return Err(Failure::Exception(CallError::exception(
+            "IsADirectoryError",
+            errno_text(&error, Some(path)),
+        )));
+    }
+    context
+        .system
+        .read(path)
+        .map_err(|error| Failure::Exception(os_error(error, path)))
+}
+
+/// A failed system call with its path, as Python raises it.
+pub(crate) fn os_error(error: io::Error, path: &Path) -> CallError {
+    let text = errno_text(&error, Some(path));
+    match CallError::from(error) {
+        CallError::Exception { kind, .. } => CallError::exception(kind, text),
+        other => other,
+    }
+}
+
+/// Fetches over HTTP(S) or FTP, with the machine's `curl`.
+pub(crate) fn download(
+    url: &str,
+    verify_ssl: bool,
+    context: &Context<'_>,
+) -> Result<Vec<u8>, Failure> {
+    let failed = |reason: &str| {
+        Failure::Foreseen(format!(
+            "Failed to cache {url}: Error: {reason} reading {url}"
+        ))
+    };
+    let mut command = Command::new("curl").args(["-sSL", "--fail", "--max-time", "3600"]);
+    if !verify_ssl {
+        command = command.arg("-k");
+    }
+    let mut command = command.args(["--", url]);
+    command.output_limit = usize::try_from(crate::system::READ_LIMIT).unwrap_or(usize::MAX);
+    let output = context
+        .system
+        .query(&command)
+        .map_err(|error| failed(&error.to_string()))?;
+    if output.is_success() {
+        return Ok(output.stdout);
+    }
+    let said = output.stderr_text();
+    let reason = match said.rsplit_once("returned error: ") {
+        Some((_, code)) => format!("HTTP {}", code.trim()),
+        None => said.trim().trim_start_matches("curl: ").to_owned(),
+    };
+    Err(failed(&reason))
+}
+
+/// The source to use with the checksum that belongs to it: of a list the first that is
+/// there. An entry may be a mapping of one source to its checksum.
+pub(crate) fn choose(
+    source: &Value,
+    source_hash: &Value,
+    saltenv: &str,
+    context: &Context<'_>,
+) -> Result<(Value, Value), Failure> {
+    let Value::List(all) = source else {
+        return Ok((source.clone(), source_hash.clone()));
+    };
+    let there = |url: &str| -> Result<bool, Failure> {
+        if let Some(path) = local_path(url) {
+            return Ok(path.is_absolute() && context.system.exists(&path));
+        }
+        if is_remote(url) {
+            let command = Command::new("curl").args(["-sSLI", "--fail", "-o", "/dev/null", "--", url]);
+            return Ok(context
+                .system
+                .query(&command)
+                .is_ok_and(|output| output.is_success()));
+        }
+        Ok(content(url, saltenv, context)?.is_some())
+    };
+    for one in all {
+        match one {
+            Value::Map(map) if map.len() == 1 => {
+                if let Some((url, hash)) = map.iter().next() {
+                    let url = python::str(url);
+                    if there(&url)? {
+                        let hash = if hash.is_true() { hash } else { source_hash };
+                        return Ok((url.into(), hash.clone()));
+                    }
+                }
+            }
+            Value::Str(url) => {
+                if there(url)? {
+                    return Ok((url.as_str().into(), source_hash.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+    Err(Failure::Foreseen(
+        "none of the specified sources were found".to_owned(),
+    ))
+}
+
+fn bad_hash(source_hash: &str) -> Failure {
+    Failure::Foreseen(format!(
+        "Source hash {source_hash} format is invalid. The supported formats are: 1) a hash, 2) an expression in the format <hash_type>=<hash>, or 3) either a path to a local file containing hashes, or a URI of a remote hash file. Supported protocols for remote hash files are: salt, file, http, https, ftp, swift, s3. The hash may also not be of a valid length, the following are supported hash types and lengths: md5 (32), sha1 (40), sha224 (56), sha256 (64), sha384 (96), sha512 (128)."
+    ))
+}
+
+/// What `source_hash` says: a checksum, or a file of checksums in which the one of
+/// `source` is found.
+pub(crate) fn checksum(
+    file_name: &str,
+    source: &str,
+    source_hash: &str,
+    source_hash_name: Option<&str>,
+    saltenv: &str,
+    context: &Context<'_>,
+) -> Result<Checksum, Failure> {
+    let is_file = scheme(source_hash).is_some() || source_hash.starts_with('/');
+    if !is_file {
+        return Checksum::parse(source_hash).ok_or_else(|| bad_hash(source_hash));
+    }
+    let Some(text) = content(source_hash, saltenv, context)? else {
+        return Err(Failure::Foreseen(format!(
+            "Source hash file {source_hash} not found"
+        )));
+    };
+    let text = String::from_utf8_lossy(&text);
+    let kind = source_hash.rsplit('.').next().unwrap_or_default();
+    extract(
+        &text,
+        kind,
+        file_name,
+        source,
+        source_hash_name.unwrap_or_default(),
+    )
+    .ok_or_else(|| bad_hash(source_hash))
+}
+
+/// Renders text as the files of a tree are.
+pub(crate) fn render(
+    renderer: &str,
+    text: &str,
+    path: &str,
+    saltenv: &str,
+    extra: &Map,
+    context: &Context<'_>,
+) -> Result<String, Failure> {
+    match renderer {
+        "jinja" => {}
+        "mako" | "genshi" | "cheetah" | "wempy" => {
+            let module = if renderer == "cheetah" {
+                "Cheetah"
+            } else {
+                renderer
+            };
+            return Err(Failure::Exception(CallError::exception(
+                "ModuleNotFoundError",
+                format!("No module named '{module}'"),
+            )));
+        }
+        other => {
+            return Err(Failure::Foreseen(format!(
+                "Specified template format {other} is not supported"
+            )));
+        }
+    }
+    let nothing = MemorySources::new();
+    let functions = RegistryFunctions::new(context);
+    let world = World::new(
+        context.minion,
+        context.sources.unwrap_or(&nothing),
+        &functions,
+    );
+    let template = Template {
+        environment: saltenv,
+        sls: "",
+        path,
+        default: renderer,
+        extra,
+    };
+    world
+        .render_text(renderer, &template, text)
+        .map_err(|error: RenderError| {
+            Failure::Exception(CallError::exception(
+                "salt.exceptions.SaltRenderError",
+                error.to_string(),
+            ))
+        })
+}
+
+/// The variables of a template: `defaults` below `context`, as Python's `dict.update`
+/// takes them.
+pub(crate) fn variables(
+    defaults: Option<&Value>,
+    context: Option<&Value>,
+) -> Result<Map, CallError> {
+    let mut all = Map::new();
+    for given in [defaults, context].into_iter().flatten() {
+        match given {
+            Value::Map(map) => all.extend(map.clone()),
+            given if !given.is_true() => {}
+            Value::Str(_) | Value::List(_) => return Err(no_dict(given)),
+            other => {
+                return Err(CallError::exception(
+                    "TypeError",
+                    format!("'{}' object is not iterable", other.type_name()),
+                ));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn no_dict(given: &Value) -> CallError {
+    let length = match given {
+        Value::List(items) => match items.first() {
+            Some(Value::List(pair)) => pair.len(),
+            Some(Value::Map(map)) => map.len(),
+            Some(Value::Str(text)) => text.chars().count(),
+            _ => {
+                return CallError::exception(
+                    "TypeError",
+                    "cannot convert dictionary update sequence element #0 to a sequence",
+                );
+            }
+        },
+        _ => 1,
+    };
+    CallError::exception(
+        "ValueError",
+        format!("dictionary update sequence element #0 has length {length}; 2 is required"),
+    )
+}
+
+/// Where a file of the tree is, without `salt://` and what follows `?`.
+pub(crate) fn tree_path(url: &str) -> &str {
+    let path = url.strip_prefix("salt://").unwrap_or(url);
+    path.split('?').next().unwrap_or(path)
+}

@@ -64,7 +64,7 @@ fn write_json(value: &Value, indent: Option<usize>, level: usize, out: &mut Stri
         Value::Int(_) | Value::UInt(_) => out.push_str(&python::str(value)),
         Value::Float(x) if x.is_nan() => out.push_str("NaN"),
         Value::Float(x) if x.is_infinite() => {
-            out.push_str(if *x > 0.0 { "Infinity" } else { "-Infinity" })
+            out.push_str(if *x > 0.0 { "Infinity" } else { "-Infinity" });
         }
         Value::Float(_) => out.push_str(&python::str(value)),
         Value::List(items) if items.is_empty() => out.push_str("[]"),

@@ -16,6 +16,7 @@ mod defaults;
 mod disk;
 mod environ;
 mod event;
+mod file;
 mod grains;
 mod hashutil;
 mod log;
@@ -23,6 +24,7 @@ mod matching;
 mod mine;
 mod network;
 mod pillar;
+mod pkg;
 mod random;
 mod saltutil;
 mod service;
@@ -44,6 +46,7 @@ pub(crate) fn register(registry: &mut Registry) {
         disk::register,
         environ::register,
         event::register,
+        file::register,
         grains::register,
         hashutil::register,
         log::register,
@@ -51,6 +54,7 @@ pub(crate) fn register(registry: &mut Registry) {
         mine::register,
         network::register,
         pillar::register,
+        pkg::register,
         random::register,
         saltutil::register,
         service::register,
@@ -68,6 +72,7 @@ pub(crate) fn register(registry: &mut Registry) {
 
 pub(crate) use cmd::split_words;
 pub(crate) use cp::content;
+pub(crate) use test::hash;
 
 /// The modules that have functions, sorted.
 fn modules(registry: &Registry) -> BTreeSet<String> {

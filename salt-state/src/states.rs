@@ -46,7 +46,7 @@ use crate::args::Args;
 use crate::context::{Context, MinionData};
 use crate::plan::Plan;
 use crate::registry::{CallError, Registry};
-use crate::render::{RegistryFunctions, RenderError, Template, World};
+use crate::render::{Machine, RegistryFunctions, RenderError, Template, World};
 use crate::sources::{MemorySources, Sources};
 use crate::system::Observe;
 
@@ -190,7 +190,9 @@ impl<'a> Check<'a> {
     ) -> Result<String, RenderError> {
         let nothing = MemorySources::new();
         let functions = RegistryFunctions::new(self.context);
-        let world = World::new(self.minion, self.sources.unwrap_or(&nothing), &functions);
+        let machine = Machine::of(self.context);
+        let world =
+            World::new(self.minion, self.sources.unwrap_or(&nothing), &functions).on(&machine);
         let template = Template {
             environment: self.environment(),
             sls: "",

@@ -314,7 +314,7 @@ fn random_hash(args: &Args, context: &Context<'_>) -> Answer {
 }
 
 /// A digest in hex by its Python name.
-pub(super) fn hash(kind: &str, bytes: &[u8]) -> Result<String, CallError> {
+pub(crate) fn hash(kind: &str, bytes: &[u8]) -> Result<String, CallError> {
     let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(match kind {
         "sha1" => hex(&sha1::Sha1::digest(bytes)),

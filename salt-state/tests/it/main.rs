@@ -6,8 +6,10 @@
 )]
 
 mod args;
+mod bad_input;
 mod cases;
 mod corpus;
+mod file_functions;
 mod functions;
 mod golden;
 mod mistakes;

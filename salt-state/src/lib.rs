@@ -24,7 +24,7 @@ mod zone;
 
 pub use args::{Args, Signature};
 pub use context::{
-    AskMaster, CompilePillar, Context, FireLocal, MinionData, RunningJobs, SignalJob,
+    AskMaster, CompilePillar, Context, FireLocal, MinionData, Progress, RunningJobs, SignalJob,
 };
 pub use diagnostic::{Diagnostic, Place, Stage};
 pub use error::Error;

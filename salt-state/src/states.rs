@@ -42,7 +42,7 @@ use std::path::Path;
 
 use salt_proto::{Map, Value};
 
-use crate::args::Args;
+use crate::args::{Args, Signature};
 use crate::context::{Context, MinionData};
 use crate::plan::Plan;
 use crate::registry::{CallError, Registry};
@@ -51,11 +51,12 @@ use crate::sources::{MemorySources, Sources};
 use crate::system::Observe;
 
 mod cmd;
+mod module;
 mod test;
 
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
-    for module in [cmd::register, test::register] {
+    for module in [cmd::register, module::register, test::register] {
         module(registry);
     }
 }
@@ -162,6 +163,11 @@ impl<'a> Check<'a> {
     /// Whether there is an execution function of that name.
     pub fn has_function(&self, name: &str) -> bool {
         self.context.registry.contains(name)
+    }
+
+    /// The signature of an execution function, if there is one and it stated it.
+    pub fn function_signature(&self, name: &str) -> Option<&Signature> {
+        self.context.registry.signature(name)
     }
 
     /// The content behind an address: `salt://…` (with `?saltenv=`), `file://…` or an

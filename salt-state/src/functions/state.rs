@@ -11,9 +11,18 @@ use crate::pillar;
 use crate::registry::{CallError, Registry};
 use crate::render::{Machine, RegistryFunctions, World};
 
+mod control;
+mod disable;
+mod request;
+mod run;
+
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    control::register(registry);
+    disable::register(registry);
+    request::register(registry);
+    run::register(registry);
     registry.add(
         "state.show_top",
         "show_top(queue=None, **kwargs)",

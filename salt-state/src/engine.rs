@@ -249,10 +249,10 @@ impl Engine<'_> {
     fn step(&mut self, step: &Step, schedule: &Schedule) -> Result<Option<Ending>, CallError> {
         let id = step.node;
         let aggregated = self.aggregate(id, schedule)?;
-        if !aggregated.is_empty() {
-            if let Some(slot) = self.lows.get_mut(id) {
-                *slot = aggregated;
-            }
+        if !aggregated.is_empty()
+            && let Some(slot) = self.lows.get_mut(id)
+        {
+            *slot = aggregated;
         }
         let low = self.low(id);
         self.init_module(&low)?;

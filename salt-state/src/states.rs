@@ -51,12 +51,22 @@ use crate::sources::{MemorySources, Sources};
 use crate::system::Observe;
 
 mod cmd;
+mod environ;
+mod event;
 mod module;
+mod stateconf;
 mod test;
 
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
-    for module in [cmd::register, module::register, test::register] {
+    for module in [
+        cmd::register,
+        environ::register,
+        event::register,
+        module::register,
+        stateconf::register,
+        test::register,
+    ] {
         module(registry);
     }
 }

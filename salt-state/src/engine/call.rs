@@ -133,7 +133,7 @@ impl Engine<'_> {
                 let number = self.number();
                 let minion = self.minion.clone();
                 self.workers
-                    .start(id, number, began, plan, self.base, minion);
+                    .start(id, number, began, *plan, self.base, minion);
                 Ok(Started::Running)
             }
             Prepared::Settled(value) => {
@@ -324,7 +324,7 @@ enum Prepared {
     /// It is known what it returns.
     Settled(Value),
     /// This is what it would do.
-    Plan(Plan),
+    Plan(Box<Plan>),
 }
 
 /// Asks the conditions, then the state.
@@ -356,7 +356,7 @@ fn prepare(engine: &Engine<'_>, low: &Map, test: bool) -> Result<Prepared, CallE
         let args = arguments(&full, &filled, context)?;
         let check = Check::new(context, &filled, test);
         Ok(match context.registry.check(&full, &args, &check) {
-            Ok(plan) => Prepared::Plan(plan),
+            Ok(plan) => Prepared::Plan(Box::new(plan)),
             Err(error) => Prepared::Settled(raised(low, &error)),
         })
     })

@@ -63,20 +63,20 @@ pub(super) fn unify(entry: &mut Map) -> Result<(), Malformed> {
             "The following keys were not present in the state return: name.".to_owned(),
         ));
     }
-    if let Some(comment) = entry.get_mut("comment") {
-        if let Value::List(lines) = comment {
-            if let Some(odd) = lines
-                .iter()
-                .find(|line| !matches!(line, Value::Str(_) | Value::Bytes(_)))
-            {
-                return Err(Malformed::Wrong(format!(
-                    "expected str, bytes, or bytearray not <class '{}'>",
-                    odd.type_name()
-                )));
-            }
-            let lines: Vec<String> = lines.iter().map(python::str).collect();
-            *comment = lines.join("\n").into();
+    if let Some(comment) = entry.get_mut("comment")
+        && let Value::List(lines) = comment
+    {
+        if let Some(odd) = lines
+            .iter()
+            .find(|line| !matches!(line, Value::Str(_) | Value::Bytes(_)))
+        {
+            return Err(Malformed::Wrong(format!(
+                "expected str, bytes, or bytearray not <class '{}'>",
+                odd.type_name()
+            )));
         }
+        let lines: Vec<String> = lines.iter().map(python::str).collect();
+        *comment = lines.join("\n").into();
     }
     if let Some(result) = entry.get_mut("result")
         && !result.is_null()

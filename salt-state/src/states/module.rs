@@ -57,17 +57,17 @@ fn each(calls: Map, check: &Check<'_>) -> Plan {
         calls.keys().map(python::str).partition(|key| known(key));
     let unavailable = format!(
         "Unavailable function{}: {}.",
-        if missing.len() > 1 { "s" } else { "" },
+        plural(&missing),
         missing.join(", ")
     );
     let plan = if missing.is_empty() {
         let to_run = format!(
             "Function{} {} to be executed.",
-            if there.len() > 1 { "s" } else { "" },
+            plural(&there),
             there.join(", ")
         );
         Plan::change("", Changes::none(), move |context| {
-            Ok(run_each(&calls, context))
+            run_each(&calls, context)
         })
         .when_testing(to_run)
     } else {
@@ -76,14 +76,26 @@ fn each(calls: Map, check: &Check<'_>) -> Plan {
     plan.extra("name", names)
 }
 
-fn run_each(calls: &Map, context: &Context<'_>) -> Done {
+/// Salt prints a truth where it means an `s`.
+fn plural(names: &[String]) -> &'static str {
+    if names.len() > 1 { "True" } else { "" }
+}
+
+fn run_each(calls: &Map, context: &Context<'_>) -> Result<Done, CallError> {
     let (mut failures, mut successes) = (Vec::new(), Vec::new());
     let mut changes = Changes::none();
     for (key, given) in calls {
         let key = python::str(key);
         let function = key.split(':').next().unwrap_or_default();
         let args = arguments(given);
+        if let Some(missing) = missing_argument(function, &args, context) {
+            failures.push(format!("'{key}' failed: Missing arguments: {missing}"));
+            continue;
+        }
         match context.registry.call(function, &args, context) {
+            Err(error @ (CallError::Execution(_) | CallError::Exception { .. })) => {
+                return Err(error);
+            }
             Err(error) => failures.push(format!("'{key}' failed: {error}")),
             Ok(Value::Bool(false)) => failures.push(format!("'{key}': False")),
             Ok(answer) if !succeeded(&answer, &Map::new()) => {
@@ -105,9 +117,25 @@ fn run_each(calls: &Map, context: &Context<'_>) -> Done {
     }
     let result = failures.is_empty();
     failures.append(&mut successes);
-    Done::with_comment(failures.join(", "))
+    Ok(Done::with_comment(failures.join(", "))
         .changes(changes)
-        .result(result)
+        .result(result))
+}
+
+/// The arguments without which a function cannot be called at all.
+fn missing_argument(function: &str, args: &Args, context: &Context<'_>) -> Option<String> {
+    let parameters = context.registry.signature(function)?.parameters();
+    let missing: Vec<&str> = parameters
+        .iter()
+        .enumerate()
+        .filter(|(at, parameter)| {
+            parameter.default.is_none()
+                && *at >= args.positional().len()
+                && !args.keywords().contains_key(&parameter.name)
+        })
+        .map(|(_, parameter)| parameter.name.as_str())
+        .collect();
+    (!missing.is_empty()).then(|| missing.join(" "))
 }
 
 /// A list of values and of mappings whose entries are keywords.
@@ -116,6 +144,8 @@ fn arguments(given: &Value) -> Args {
     let items = match given {
         Value::List(items) => items.clone(),
         Value::Null => Vec::new(),
+        // As Python walks through a mapping.
+        Value::Map(map) => map.keys().cloned().collect(),
         one => vec![one.clone()],
     };
     for item in items {
@@ -166,10 +196,14 @@ fn one(name: Value, mut keywords: Map, check: &Check<'_>) -> Plan {
     if !check.has_function(&function) {
         return Plan::fail(format!("Module function {function} is not available"));
     }
+    let testing = format!("Module function {function} is set to execute");
+    if check.is_test() {
+        return Plan::change("", Changes::none(), |_| Ok(())).when_testing(testing);
+    }
     let mut args = Args::new();
     let listed = match keywords.remove("args") {
         Some(Value::List(items)) => items,
-        Some(one) => vec![one],
+        Some(_) => return Plan::fail("'args' must be a list."),
         None => Vec::new(),
     };
     let more = keywords.remove("kwargs");
@@ -185,11 +219,10 @@ fn one(name: Value, mut keywords: Map, check: &Check<'_>) -> Plan {
             _ => &key,
         };
         let taken = signature.is_none_or(|signature| {
-            signature.extra().is_some()
-                || signature
-                    .parameters()
-                    .iter()
-                    .any(|parameter| parameter.name == plain)
+            signature
+                .parameters()
+                .iter()
+                .any(|parameter| parameter.name == plain)
         });
         if taken {
             named.insert(plain, value.clone());
@@ -202,13 +235,8 @@ fn one(name: Value, mut keywords: Map, check: &Check<'_>) -> Plan {
         let missing: Vec<&str> = signature
             .parameters()
             .iter()
-            .enumerate()
-            .filter(|(at, parameter)| {
-                parameter.default.is_none()
-                    && *at >= listed.len()
-                    && !named.contains_key(&parameter.name)
-            })
-            .map(|(_, parameter)| parameter.name.as_str())
+            .filter(|parameter| parameter.default.is_none() && !named.contains_key(&parameter.name))
+            .map(|parameter| parameter.name.as_str())
             .collect();
         if !missing.is_empty() {
             return Plan::fail(format!(
@@ -223,7 +251,6 @@ fn one(name: Value, mut keywords: Map, check: &Check<'_>) -> Plan {
     for (key, value) in &named {
         args = args.keyword(&python::str(key), value.clone());
     }
-    let testing = format!("Module function {function} is set to execute");
     Plan::change("", Changes::none(), move |context| {
         Ok(match context.registry.call(&function, &args, context) {
             Ok(answer) => {
@@ -238,5 +265,4 @@ fn one(name: Value, mut keywords: Map, check: &Check<'_>) -> Plan {
             )),
         })
     })
-    .when_testing(testing)
 }

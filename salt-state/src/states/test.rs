@@ -223,7 +223,7 @@ fn mod_watch(args: &Args, _: &Check<'_>) -> Answer {
         .collect();
     let stated = |key| args.keywords().get(key).cloned();
     let mut entry = Map::from([("name", args.get("name").cloned().unwrap_or_default())]);
-    entry.insert("result", stated("result").unwrap_or(true.into()));
+    entry.insert("result", stated("result").unwrap_or(Value::Bool(true)));
     let comment = stated("comment").unwrap_or_else(|| "Watch statement fired.".into());
     entry.insert("comment", comment);
     let changes = stated("changes")

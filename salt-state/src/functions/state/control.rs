@@ -215,7 +215,7 @@ pub(super) fn conflict(args: &Args, context: &Context<'_>) -> Option<Value> {
         }
         let most = match args
             .given("queue")
-            .or(context.minion.config.get("state_queue"))
+            .or_else(|| context.minion.config.get("state_queue"))
         {
             Some(Value::Int(most)) => usize::try_from(*most).unwrap_or(0),
             Some(wanted) if wanted.is_true() => usize::MAX,

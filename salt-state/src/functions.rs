@@ -9,7 +9,7 @@ use salt_proto::{Map, Value};
 
 use crate::registry::{CallError, Registry};
 
-mod cmd;
+pub(crate) mod cmd;
 mod config;
 mod cp;
 mod defaults;

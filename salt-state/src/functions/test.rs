@@ -11,8 +11,6 @@ use crate::grains::{VERSION, salt_release};
 use crate::python;
 use crate::registry::{CallError, Registry};
 
-/// What we call our version where Salt has its own.
-
 /// The longest wait a function accepts: a year.
 const LONGEST: i64 = 366 * 86_400;
 

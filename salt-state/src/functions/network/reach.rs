@@ -42,7 +42,7 @@ fn connect(args: &Args, context: &Context<'_>) -> Answer {
         return outcome(false, "Required argument, host, is missing.".to_owned());
     }
     let port = args.get("port").filter(|port| port.is_true());
-    let Some(port) = port.map(|port| crate::python::str(port)) else {
+    let Some(port) = port.map(crate::python::str) else {
         return outcome(false, "Required argument, port, is missing.".to_owned());
     };
     // Whatever is no protocol or no time is taken as the default.

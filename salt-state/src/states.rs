@@ -51,21 +51,33 @@ use crate::sources::{MemorySources, Sources};
 use crate::system::Observe;
 
 mod cmd;
+mod cron;
 mod environ;
 mod event;
+mod group;
+mod host;
 mod module;
+mod ssh_auth;
 mod stateconf;
+mod sysctl;
 mod test;
+mod user;
 
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
     for module in [
         cmd::register,
+        cron::register,
         environ::register,
         event::register,
+        group::register,
+        host::register,
         module::register,
+        ssh_auth::register,
         stateconf::register,
+        sysctl::register,
         test::register,
+        user::register,
     ] {
         module(registry);
     }

@@ -17,7 +17,7 @@ use super::{
     Observe, Output, Protocol, System, Timestamp, WriteOptions,
 };
 
-type Answer = Box<dyn Fn(&Command) -> Option<Output> + Send + Sync>;
+type Answer = Box<dyn Fn(&Command, &FakeSystem) -> Option<Output> + Send + Sync>;
 
 /// A machine in memory, for tests of states, functions and grains.
 ///
@@ -211,7 +211,19 @@ impl FakeSystem {
         mut self,
         answer: impl Fn(&Command) -> Option<Output> + Send + Sync + 'static,
     ) -> Self {
-        self.answers.push(Box::new(answer));
+        self.answers
+            .push(Box::new(move |command, _| answer(command)));
+        self
+    }
+
+    /// Teaches it to carry out commands: as [`FakeSystem::answer`], with the machine, so
+    /// that a command can leave something behind.
+    #[must_use]
+    pub fn effect(
+        mut self,
+        effect: impl Fn(&Command, &Self) -> Option<Output> + Send + Sync + 'static,
+    ) -> Self {
+        self.answers.push(Box::new(effect));
         self
     }
 
@@ -310,7 +322,7 @@ impl FakeSystem {
         }
         self.answers
             .iter()
-            .find_map(|answer| answer(command))
+            .find_map(|answer| answer(command, self))
             .map(|mut output| {
                 if command.merge_stderr {
                     output.stdout.append(&mut output.stderr);

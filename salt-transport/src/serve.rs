@@ -185,7 +185,7 @@ impl Server {
 /// Accepts until stopped or the listener ends, running `serve` for each connection.
 ///
 /// The connections run as tasks that end with the returned future: at once
-/// when it is dropped, within `grace` after a stop.
+/// when it is dropped, within twice [`GRACE`] after a stop.
 pub(crate) async fn accept<L, F, Fut>(mut listener: L, server: Server, mut stop: Stop, mut serve: F)
 where
     L: Listen,

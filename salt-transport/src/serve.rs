@@ -36,7 +36,7 @@ pub struct ServeLimits {
     pub max_connections: usize,
     /// Connections that have not finished the handshake. 256 by default.
     pub max_handshaking: usize,
-    /// Of these, from one address. 64 by default.
+    /// Of these, from one address, which for IPv6 means one network of 64 bits. 64 by default.
     pub max_handshaking_per_address: usize,
     /// Connections from one address. 5,000 by default: a site behind one
     /// address is one address.

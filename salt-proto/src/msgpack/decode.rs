@@ -236,23 +236,39 @@ fn extension<'a>(
     level: usize,
     start: usize,
 ) -> Result<Value, Stop> {
-    let bad = Stop::Failed(DecodeError {
-        kind: DecodeErrorKind::BadExtension,
-        offset: start,
-    });
+    let bad = || {
+        Stop::Failed(DecodeError {
+            kind: DecodeErrorKind::BadExtension,
+            offset: start,
+        })
+    };
     match code {
-        EXT_DATETIME => datetime(payload).map(Value::DateTime).ok_or(bad),
-        EXT_TIMESTAMP => timestamp(payload).map(Value::DateTime).ok_or(bad),
+        EXT_DATETIME => datetime(payload).map(Value::DateTime).ok_or_else(bad),
+        EXT_TIMESTAMP => timestamp(payload).map(Value::DateTime).ok_or_else(bad),
         EXT_CONSTANT => {
             // [name, value]: the name says which constant it is in Salt's own
             // code and means nothing here.
             may_nest(reader, level, start)?;
             let mut inner = reader.within(payload);
             if !matches!(inner.list(), Ok(2)) || inner.string().is_err() {
-                return Err(bad);
+                return Err(bad());
             }
-            let value = value(&mut inner, mode, level + 1)?;
-            inner.end().map_err(|_| bad)?;
+            // The message is whole, whatever is in here: what is cut off inside
+            // is malformed, and no more bytes would mend it.
+            let value = value(&mut inner, mode, level + 1).map_err(|stop| match stop {
+                Stop::Failed(error)
+                    if matches!(
+                        error.kind,
+                        DecodeErrorKind::Truncated
+                            | DecodeErrorKind::Reserved
+                            | DecodeErrorKind::Unexpected
+                    ) =>
+                {
+                    bad()
+                }
+                stop => stop,
+            })?;
+            inner.end().map_err(|_| bad())?;
             reader.charge(&inner);
             Ok(value)
         }

@@ -109,7 +109,7 @@ fn welch(a: &[f64], b: &[f64]) -> f64 {
 fn decryption(provider: Provider, samples: usize) -> f64 {
     let mut rng = rng();
     let identity = Identity::generate(2048, &mut rng).unwrap();
-    let public = RsaPublicKey::from_public_key_pem(&identity.public_key().as_pem()).unwrap();
+    let public = RsaPublicKey::from_public_key_pem(identity.public_key().as_pem()).unwrap();
     let identity = identity.with_provider(provider).unwrap();
     let mut wraps = |first: u8, label: bool, separator: bool| {
         (0..64)

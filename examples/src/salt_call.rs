@@ -1,10 +1,11 @@
 //! `salt-call`: runs a function on this minion, with a master or without one.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use salt_proto::{Jid, Map, Value};
 use salt_state::{Args, CallError, Context, Host, MinionData, Registry, Sources};
@@ -12,7 +13,7 @@ use salt_transport::{FileClient, MinionHandle, MinionSettings, MinionStatus, Tcp
 
 use crate::config::MinionConfig;
 use crate::options::{Opt, Parsed};
-use crate::output::{self, Style};
+use crate::output::{self, States, Style};
 use crate::{Failure, daemon, minion, tree};
 
 /// The options, Salt's own.
@@ -106,6 +107,16 @@ pub const OPTIONS: &[Opt] = &[
     Opt::flag(
         &["--out-file-append", "--output-file-append"],
         "Append to that file.",
+    ),
+    Opt::value(
+        &["--state-output", "--state_output"],
+        "STATE_OUTPUT",
+        "How much of states to print: full, terse, mixed or changes, each also with _id.",
+    ),
+    Opt::value(
+        &["--state-verbose", "--state_verbose"],
+        "STATE_VERBOSE",
+        "Whether to print states that changed nothing.",
     ),
     Opt::flag(&["--no-color", "--no-colour"], "No colours."),
     Opt::flag(
@@ -366,7 +377,22 @@ impl Call<'_> {
         let terminal = file.is_none() && std::io::stdout().is_terminal();
         let color =
             self.parsed.has("--force-color") || (terminal && !self.parsed.has("--no-color"));
-        let text = output::show(value, outputter, Style { color, indent });
+        let mut states = States::of(&self.config.opts);
+        if let Some(detail) = self.parsed.value("--state-output") {
+            states = states.with_output(detail);
+        }
+        if let Some(verbose) = self.parsed.value("--state-verbose") {
+            states.verbose = matches!(verbose.to_lowercase().as_str(), "true" | "yes" | "1" | "on");
+        }
+        let text = output::show(
+            value,
+            outputter,
+            Style {
+                color,
+                indent,
+                states,
+            },
+        );
         match file {
             None => println!("{text}"),
             Some(path) => {
@@ -475,9 +501,14 @@ impl Asked {
             ("jid", self.jid.into()),
             ("tgt", "salt-call".into()),
         ]);
-        let (value, retcode) =
-            self.registry
-                .call_outermost(&self.function, self.arguments, &context)?;
+        let line = ProgressLine::new();
+        let progress = |done: usize, total: usize, tag: &str, _: &Map| line.show(done, total, tag);
+        context.progress = Some(&progress);
+        let called = self
+            .registry
+            .call_outermost(&self.function, self.arguments, &context);
+        line.clear();
+        let (value, retcode) = called?;
         let outputter = self
             .registry
             .outputter_of(&self.function)
@@ -487,5 +518,46 @@ impl Asked {
             retcode,
             outputter,
         })
+    }
+}
+
+/// How far a state run is, in one line of a terminal; only when it takes a while.
+struct ProgressLine {
+    began: Instant,
+    shows: bool,
+    shown: Cell<bool>,
+}
+
+impl ProgressLine {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            shows: std::io::stderr().is_terminal(),
+            shown: Cell::new(false),
+        }
+    }
+
+    fn show(&self, done: usize, total: usize, tag: &str) {
+        if !self.shows || self.began.elapsed() < Duration::from_secs(2) {
+            return;
+        }
+        let parts: Vec<&str> = tag.split("_|-").collect();
+        let what = match parts.as_slice() {
+            [state, id, _, function] => format!("{state}.{function} {id}"),
+            _ => tag.to_owned(),
+        };
+        let what: String = what
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(60)
+            .collect();
+        eprint!("\r\u{1b}[K[{done}/{total}] {what}");
+        self.shown.set(true);
+    }
+
+    fn clear(&self) {
+        if self.shown.get() {
+            eprint!("\r\u{1b}[K");
+        }
     }
 }

@@ -107,18 +107,24 @@ pub fn thread_cpu() -> Duration {
     )
 }
 
-/// CPU nanoseconds of one call: enough calls for 50 ms, then their mean.
+/// CPU nanoseconds of one call: the least of many short rounds.
+///
+/// The least, because whatever shares the machine (another thread of the same
+/// core above all) only ever adds, and adds most to what uses a core best.
 pub fn cost(mut call: impl FnMut()) -> f64 {
-    let mut calls = 1_u32;
-    loop {
+    let mut round = |calls: u32| {
         let began = thread_cpu();
         for _ in 0..calls {
             call();
         }
-        let took = thread_cpu().saturating_sub(began);
-        if took > Duration::from_millis(50) {
-            return took.as_secs_f64() * 1e9 / f64::from(calls);
-        }
+        thread_cpu().saturating_sub(began)
+    };
+    let mut calls = 1_u32;
+    let mut took = round(calls);
+    while took < Duration::from_millis(1) {
         calls = calls.saturating_mul(2);
+        took = round(calls);
     }
+    let least = (0..50).map(|_| round(calls)).min().unwrap_or(took);
+    least.as_secs_f64() * 1e9 / f64::from(calls)
 }

@@ -2,9 +2,11 @@
 //!
 //! Checked against `salt.output` of Salt 3008.3.
 
+mod highstate;
 mod nested;
 mod pprint;
 
+pub use highstate::{Detail, States};
 use salt_proto::{Map, Value};
 use salt_state::{python, yaml};
 
@@ -15,6 +17,8 @@ pub struct Style {
     pub color: bool,
     /// `--out-indent`, for `json`, `yaml` and `nested`; `json` takes 4 by default, a negative number puts all on one line.
     pub indent: Option<i64>,
+    /// What is shown of state runs.
+    pub states: States,
 }
 
 /// The value as the outputter of this name shows it, without a final line break. An unknown name means `nested`.
@@ -25,6 +29,7 @@ pub fn show(value: &Value, outputter: &str, style: Style) -> String {
         "txt" => txt(value),
         "raw" => python::str(value),
         "pprint" | "pprint-like" => pprint::show(value),
+        "highstate" => highstate::show(value, style),
         "quiet" => String::new(),
         "newline_values_only" => newline_values_only(value),
         _ => nested::show(value, style),
@@ -64,7 +69,7 @@ fn write_json(value: &Value, indent: Option<usize>, level: usize, out: &mut Stri
         Value::Int(_) | Value::UInt(_) => out.push_str(&python::str(value)),
         Value::Float(x) if x.is_nan() => out.push_str("NaN"),
         Value::Float(x) if x.is_infinite() => {
-            out.push_str(if *x > 0.0 { "Infinity" } else { "-Infinity" })
+            out.push_str(if *x > 0.0 { "Infinity" } else { "-Infinity" });
         }
         Value::Float(_) => out.push_str(&python::str(value)),
         Value::List(items) if items.is_empty() => out.push_str("[]"),
@@ -201,7 +206,7 @@ mod tests {
     // Made by `salt.output.out_format` of Salt 3008.3.
     const GOLDENS: &str = include_str!("../tests/vectors/output.json");
 
-    fn value(json: &serde_json::Value) -> Value {
+    pub(super) fn value(json: &serde_json::Value) -> Value {
         match json {
             serde_json::Value::Null => Value::Null,
             serde_json::Value::Bool(b) => (*b).into(),
@@ -231,6 +236,7 @@ mod tests {
                     "None" => Some(-1),
                     n => Some(n.parse().unwrap()),
                 },
+                ..Style::default()
             };
             for row in rows.as_array().unwrap() {
                 let shown = show(&value(&row[0]), outputter, style);

@@ -1,10 +1,11 @@
 //! `salt-call`: runs a function on this minion, with a master or without one.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use salt_proto::{Jid, Map, Value};
 use salt_state::{Args, CallError, Context, Host, MinionData, Registry, Sources};
@@ -12,38 +13,116 @@ use salt_transport::{FileClient, MinionHandle, MinionSettings, MinionStatus, Tcp
 
 use crate::config::MinionConfig;
 use crate::options::{Opt, Parsed};
-use crate::output::{self, Style};
+use crate::output::{self, States, Style};
 use crate::{Failure, daemon, minion, tree};
 
 /// The options, Salt's own.
 pub const OPTIONS: &[Opt] = &[
     Opt::flag(&["--version"], "show program's version number and exit"),
     Opt::flag(&["-h", "--help"], "show this help message and exit"),
-    Opt::value(&["-c", "--config-dir"], "CONFIG_DIR", "Pass in an alternative configuration directory. Default: '/etc/salt'."),
-    Opt::value(&["-l", "--log-level"], "LOG_LEVEL", "Console logging log level. Default: 'warning'."),
-    Opt::value(&["--log-file"], "LOG_FILE", "Log to this file instead of standard error."),
-    Opt::flag(&["--local"], "Run salt-call locally, as if there was no master running."),
+    Opt::value(
+        &["-c", "--config-dir"],
+        "CONFIG_DIR",
+        "Pass in an alternative configuration directory. Default: '/etc/salt'.",
+    ),
+    Opt::value(
+        &["-l", "--log-level"],
+        "LOG_LEVEL",
+        "Console logging log level. Default: 'warning'.",
+    ),
+    Opt::value(
+        &["--log-file"],
+        "LOG_FILE",
+        "Log to this file instead of standard error.",
+    ),
+    Opt::flag(
+        &["--local"],
+        "Run salt-call locally, as if there was no master running.",
+    ),
     Opt::value(&["--id"], "ID", "Specify the minion id to use."),
     Opt::value(&["--master"], "MASTER", "Specify the master to use."),
-    Opt::value(&["--file-root"], "DIR", "Set this directory as the base file root."),
-    Opt::value(&["--pillar-root"], "DIR", "Set this directory as the base pillar root."),
-    Opt::value(&["--return"], "RETURNER", "Accepted; 'none' keeps the result from the master."),
+    Opt::value(
+        &["--file-root"],
+        "DIR",
+        "Set this directory as the base file root.",
+    ),
+    Opt::value(
+        &["--pillar-root"],
+        "DIR",
+        "Set this directory as the base pillar root.",
+    ),
+    Opt::value(
+        &["--return"],
+        "RETURNER",
+        "Accepted; 'none' keeps the result from the master.",
+    ),
     Opt::flag(&["-g", "--grains"], "Print the grains."),
-    Opt::flag(&["-d", "--doc", "--documentation"], "Print the documentation of the function, or of all."),
-    Opt::flag(&["--retcode-passthrough"], "Exit with the retcode of the function."),
-    Opt::flag(&["--metadata"], "Print out the execution metadata as well as the return."),
+    Opt::flag(
+        &["-d", "--doc", "--documentation"],
+        "Print the documentation of the function, or of all.",
+    ),
+    Opt::flag(
+        &["--retcode-passthrough"],
+        "Exit with the retcode of the function.",
+    ),
+    Opt::flag(
+        &["--metadata"],
+        "Print out the execution metadata as well as the return.",
+    ),
     Opt::flag(&["--skip-grains"], "Do not load grains."),
-    Opt::flag(&["--refresh-grains-cache"], "Accepted for compatibility: grains are always fresh."),
-    Opt::value(&["--no-parse"], "NAMES", "Comma-separated names of keyword arguments that stay text."),
+    Opt::flag(
+        &["--refresh-grains-cache"],
+        "Accepted for compatibility: grains are always fresh.",
+    ),
+    Opt::value(
+        &["--no-parse"],
+        "NAMES",
+        "Comma-separated names of keyword arguments that stay text.",
+    ),
     Opt::value(&["--cachedir"], "DIR", "Cache directory."),
-    Opt::value(&["-t", "--timeout"], "SECONDS", "How long to wait for the master's answer to a sign-in."),
-    Opt::flag(&["--no-return-event"], "Accepted; keeps the result from the master, as --return=none."),
-    Opt::value(&["--out", "--output"], "OUTPUT", "Print with this outputter."),
-    Opt::value(&["--out-indent", "--output-indent"], "N", "Indentation of that output."),
-    Opt::value(&["--out-file", "--output-file"], "FILE", "Write the output to a file."),
-    Opt::flag(&["--out-file-append", "--output-file-append"], "Append to that file."),
+    Opt::value(
+        &["-t", "--timeout"],
+        "SECONDS",
+        "How long to wait for the master's answer to a sign-in.",
+    ),
+    Opt::flag(
+        &["--no-return-event"],
+        "Accepted; keeps the result from the master, as --return=none.",
+    ),
+    Opt::value(
+        &["--out", "--output"],
+        "OUTPUT",
+        "Print with this outputter.",
+    ),
+    Opt::value(
+        &["--out-indent", "--output-indent"],
+        "N",
+        "Indentation of that output.",
+    ),
+    Opt::value(
+        &["--out-file", "--output-file"],
+        "FILE",
+        "Write the output to a file.",
+    ),
+    Opt::flag(
+        &["--out-file-append", "--output-file-append"],
+        "Append to that file.",
+    ),
+    Opt::value(
+        &["--state-output", "--state_output"],
+        "STATE_OUTPUT",
+        "How much of states to print: full, terse, mixed or changes, each also with _id.",
+    ),
+    Opt::value(
+        &["--state-verbose", "--state_verbose"],
+        "STATE_VERBOSE",
+        "Whether to print states that changed nothing.",
+    ),
     Opt::flag(&["--no-color", "--no-colour"], "No colours."),
-    Opt::flag(&["--force-color", "--force-colour"], "Colours even when the output is no terminal."),
+    Opt::flag(
+        &["--force-color", "--force-colour"],
+        "Colours even when the output is no terminal.",
+    ),
 ];
 
 /// Does what the command line asks. The exit status is 1 when the function failed, its own code with
@@ -54,12 +133,19 @@ pub const OPTIONS: &[Opt] = &[
 /// What kept the function from being called, in a sentence.
 pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
     let mut overrides = Map::new();
-    for (option, key) in [("--id", "id"), ("--master", "master"), ("--cachedir", "cachedir")] {
+    for (option, key) in [
+        ("--id", "id"),
+        ("--master", "master"),
+        ("--cachedir", "cachedir"),
+    ] {
         if let Some(value) = parsed.value(option) {
             overrides.insert(key, value);
         }
     }
-    for (option, key) in [("--file-root", "file_roots"), ("--pillar-root", "pillar_roots")] {
+    for (option, key) in [
+        ("--file-root", "file_roots"),
+        ("--pillar-root", "pillar_roots"),
+    ] {
         if let Some(dir) = parsed.value(option) {
             overrides.insert(key, Map::from([("base", Value::List(vec![dir.into()]))]));
         }
@@ -72,8 +158,8 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
     }
     let host = Host::new();
     let dir = PathBuf::from(parsed.value("-c").unwrap_or("/etc/salt"));
-    let config =
-        MinionConfig::read(&dir, &overrides, &host).map_err(|error| Failure::new(error.to_string()))?;
+    let config = MinionConfig::read(&dir, &overrides, &host)
+        .map_err(|error| Failure::new(error.to_string()))?;
     daemon::start_logging(parsed, &config.log_level)?;
     let registry = Registry::builtin();
     if parsed.has("-d") {
@@ -91,7 +177,12 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
             .with_code(64));
         }
     };
-    let verbatim: Vec<&str> = parsed.value("--no-parse").unwrap_or_default().split(',').map(str::trim).collect();
+    let verbatim: Vec<&str> = parsed
+        .value("--no-parse")
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .collect();
     let arguments = match parsed.has("-g") {
         true => Args::new(),
         false => Args::from_words(words, &verbatim),
@@ -100,12 +191,26 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
         true => Map::new(),
         false => salt_state::grains::gather(&host, &config.opts, &config.config_dir),
     };
-    let call = Call { parsed, config, registry, grains, jid: new_jid(), function, arguments };
-    if call.config.local { call.local() } else { call.with_master() }
+    let call = Call {
+        parsed,
+        config,
+        registry,
+        grains,
+        jid: new_jid(),
+        function,
+        arguments,
+    };
+    if call.config.local {
+        call.local()
+    } else {
+        call.with_master()
+    }
 }
 
 fn new_jid() -> Jid {
-    let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+    let micros = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros());
     Jid::from_unix_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }
 
@@ -114,11 +219,15 @@ fn print_docs(registry: &Registry, wanted: &[String]) {
     let meant = |name: &str| {
         wanted.is_empty()
             || wanted.iter().any(|wanted| {
-                name.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                name.strip_prefix(wanted.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             })
     };
     for name in registry.names().filter(|name| meant(name)) {
-        println!("{name}:\n\n    {}\n", registry.doc(name).unwrap_or_default().trim());
+        println!(
+            "{name}:\n\n    {}\n",
+            registry.doc(name).unwrap_or_default().trim()
+        );
     }
 }
 
@@ -224,10 +333,14 @@ impl Call<'_> {
     }
 
     fn finish(&self, outcome: Result<Outcome, CallError>) -> Result<u8, Failure> {
-        let outcome = match outcome {
+        let mut outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => match self.explain(&error) {
-                Ok(value) => Outcome { value, retcode: 1, outputter: Some("nested".to_owned()) },
+                Ok(value) => Outcome {
+                    value,
+                    retcode: 1,
+                    outputter: Some("nested".to_owned()),
+                },
                 Err(code) => return Ok(code),
             },
         };
@@ -235,33 +348,64 @@ impl Call<'_> {
         if self.parsed.has("--metadata") {
             let load = self.load(&outcome);
             let told = ["jid", "fun", "fun_args", "return", "retcode", "id"];
-            let told: Map = told.into_iter().filter_map(|key| Some((key, load.get(key)?.clone()))).collect();
+            let told: Map = told
+                .into_iter()
+                .filter_map(|key| Some((key, load.get(key)?.clone())))
+                .collect();
             shown.insert("local", told);
         } else {
-            shown.insert("local", outcome.value.clone());
+            shown.insert("local", std::mem::take(&mut outcome.value));
         }
         self.print(&shown.into(), outcome.outputter.as_deref())?;
         Ok(match outcome.retcode {
             0 => 0,
-            code if self.parsed.has("--retcode-passthrough") => u8::try_from(code.rem_euclid(256)).unwrap_or(1),
+            code if self.parsed.has("--retcode-passthrough") => {
+                u8::try_from(code.rem_euclid(256)).unwrap_or(1)
+            }
             _ => 1,
         })
     }
 
     fn print(&self, value: &Value, outputter: Option<&str>) -> Result<(), Failure> {
-        let outputter = self.parsed.value("--out").or(outputter).unwrap_or("nested");
+        let outputter = match self.parsed.value("--out").or(outputter) {
+            // 3008.3 has neither of these two any more.
+            None | Some("quiet" | "newline_values_only") => "nested",
+            Some(name) => name,
+        };
         let indent = self.parsed.number("--out-indent").map_err(Failure::new)?;
         let file = self.parsed.value("--out-file");
         let terminal = file.is_none() && std::io::stdout().is_terminal();
-        let color = self.parsed.has("--force-color") || (terminal && !self.parsed.has("--no-color"));
-        let text = output::show(value, outputter, Style { color, indent });
+        let color =
+            self.parsed.has("--force-color") || (terminal && !self.parsed.has("--no-color"));
+        let mut states = States::of(&self.config.opts);
+        if let Some(detail) = self.parsed.value("--state-output") {
+            states = states.with_output(detail);
+        }
+        if let Some(verbose) = self.parsed.value("--state-verbose") {
+            states.verbose = matches!(verbose.to_lowercase().as_str(), "true" | "yes" | "1" | "on");
+        }
+        let text = output::show(
+            value,
+            outputter,
+            Style {
+                color,
+                indent,
+                states,
+            },
+        );
         match file {
             None => println!("{text}"),
             Some(path) => {
                 let append = self.parsed.has("--out-file-append");
-                let opened = OpenOptions::new().write(true).create(true).append(append).truncate(!append).open(path);
+                let opened = OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .append(append)
+                    .truncate(!append)
+                    .open(path);
                 let written = opened.and_then(|mut file| writeln!(file, "{text}"));
-                written.map_err(|error| Failure::new(format!("cannot write to {path}: {error}")))?;
+                written
+                    .map_err(|error| Failure::new(format!("cannot write to {path}: {error}")))?;
             }
         }
         Ok(())
@@ -280,17 +424,25 @@ impl Call<'_> {
                 println!("{}", self.registry.doc(name).unwrap_or_default());
             }
             CallError::Execution(_) => eprintln!("Error running '{name}': {error}"),
-            CallError::CommandNotFound(_) => eprintln!("Command required for '{name}' not found: {error}"),
+            CallError::CommandNotFound(_) => {
+                eprintln!("Command required for '{name}' not found: {error}")
+            }
             CallError::Exception { .. } => eprintln!("{}", error.traceback().trim_end()),
             _ => eprintln!("{error}"),
         }
-        Err(if matches!(error, CallError::Unavailable(_)) { 255 } else { 1 })
+        Err(if matches!(error, CallError::Unavailable(_)) {
+            255
+        } else {
+            1
+        })
     }
 }
 
 /// Keywords that no parameter takes are refused before Salt's `salt-call` looks at the rest.
 fn is_about_keywords(error: &CallError) -> bool {
-    error.to_string().starts_with("The following keyword arguments are not valid:")
+    error
+        .to_string()
+        .starts_with("The following keyword arguments are not valid:")
 }
 
 /// A call, with all it needs.
@@ -304,18 +456,30 @@ struct Asked {
 }
 
 impl Asked {
-    fn call(self, pillar: Map, sources: &dyn Sources, master: Option<&MinionHandle>) -> Result<Outcome, CallError> {
+    fn call(
+        self,
+        pillar: Map,
+        sources: &dyn Sources,
+        master: Option<&MinionHandle>,
+    ) -> Result<Outcome, CallError> {
         let host = Host::new();
-        let mut data =
-            MinionData { id: self.config.id.clone(), grains: self.grains, pillar, config: self.config.opts.clone() };
+        let mut data = MinionData {
+            id: self.config.id.clone(),
+            grains: self.grains,
+            pillar,
+            config: self.config.opts.clone(),
+        };
         if master.is_none() {
             let mut context = Context::new(&self.registry, &host, &data);
             context.sources = Some(sources);
-            data.pillar = tree::local_pillar(&self.config.pillar_roots, &data, &Map::new(), &context)?;
+            data.pillar =
+                tree::local_pillar(&self.config.pillar_roots, &data, &Map::new(), &context)?;
         }
         let ask = |load: Map| {
             let master = master.ok_or_else(|| CallError::execution("no master"))?;
-            master.blocking_request(load).map_err(|error| CallError::execution(error.to_string()))
+            master
+                .blocking_request(load)
+                .map_err(|error| CallError::execution(error.to_string()))
         };
         let compile = |wanted: &Map| match master {
             Some(_) => tree::masters_pillar(data.pillar.clone(), wanted),
@@ -337,8 +501,63 @@ impl Asked {
             ("jid", self.jid.into()),
             ("tgt", "salt-call".into()),
         ]);
-        let (value, retcode) = self.registry.call_outermost(&self.function, self.arguments, &context)?;
-        let outputter = self.registry.outputter_of(&self.function).map(str::to_owned);
-        Ok(Outcome { value, retcode, outputter })
+        let line = ProgressLine::new();
+        let progress = |done: usize, total: usize, tag: &str, _: &Map| line.show(done, total, tag);
+        context.progress = Some(&progress);
+        let called = self
+            .registry
+            .call_outermost(&self.function, self.arguments, &context);
+        line.clear();
+        let (value, retcode) = called?;
+        let outputter = self
+            .registry
+            .outputter_of(&self.function)
+            .map(str::to_owned);
+        Ok(Outcome {
+            value,
+            retcode,
+            outputter,
+        })
+    }
+}
+
+/// How far a state run is, in one line of a terminal; only when it takes a while.
+struct ProgressLine {
+    began: Instant,
+    shows: bool,
+    shown: Cell<bool>,
+}
+
+impl ProgressLine {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            shows: std::io::stderr().is_terminal(),
+            shown: Cell::new(false),
+        }
+    }
+
+    fn show(&self, done: usize, total: usize, tag: &str) {
+        if !self.shows || self.began.elapsed() < Duration::from_secs(2) {
+            return;
+        }
+        let parts: Vec<&str> = tag.split("_|-").collect();
+        let what = match parts.as_slice() {
+            [state, id, _, function] => format!("{state}.{function} {id}"),
+            _ => tag.to_owned(),
+        };
+        let what: String = what
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(60)
+            .collect();
+        eprint!("\r\u{1b}[K[{done}/{total}] {what}");
+        self.shown.set(true);
+    }
+
+    fn clear(&self) {
+        if self.shown.get() {
+            eprint!("\r\u{1b}[K");
+        }
     }
 }

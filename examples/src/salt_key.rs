@@ -193,7 +193,15 @@ impl Tool<'_> {
         let text = match self.parsed.value("--out") {
             Some(outputter) => {
                 let indent = self.parsed.number("--out-indent").ok().flatten();
-                output::show(&map.into(), outputter, Style { color, indent })
+                output::show(
+                    &map.into(),
+                    outputter,
+                    Style {
+                        color,
+                        indent,
+                        ..Style::default()
+                    },
+                )
             }
             None => output::keys(&map, color),
         };

@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Ends with the first SIGTERM, SIGINT or SIGHUP.
-pub async fn terminated() {
+pub(crate) async fn terminated() {
     let wait = async |kind| match signal(kind) {
         Ok(mut signal) => drop(signal.recv().await),
         // Without a handler the signal ends the process all the same.

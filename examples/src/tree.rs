@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use salt_proto::{Map, SaltUrl, Value};
 use salt_state::pillar::{self, Inputs};
-use salt_state::render::{RegistryFunctions, World};
-use salt_state::{CallError, Context, MinionData, Sources};
+use salt_state::render::{Machine, RegistryFunctions, World};
+use salt_state::{CallError, Command, Context, Host, MinionData, Sources, System};
 use salt_transport::FileClient;
 
 use crate::config::Roots;
@@ -88,8 +88,8 @@ pub fn local(roots: &Roots) -> salt_state::Roots {
     tree
 }
 
-/// The pillar that the tree of this machine has for a minion. `wanted` may name another
-/// `pillarenv` and hold data for on top, `pillar`.
+/// The pillar that the tree of this machine has for a minion. `wanted` may hold data for on top,
+/// `pillar`. Another `pillarenv` counts only in the configuration, as without a master in Salt 3008.3.
 ///
 /// # Errors
 ///
@@ -101,19 +101,24 @@ pub fn local_pillar(
     context: &Context<'_>,
 ) -> Result<Map, CallError> {
     let tree = local(roots);
-    let mut minion = minion.clone();
-    for key in ["pillarenv", "saltenv"] {
-        if let Some(environment) = wanted.get(key) {
-            minion.config.insert(key, environment.clone());
-        }
-    }
     let functions = RegistryFunctions::new(context);
-    let world = World::new(&minion, &tree, &functions);
+    let machine = Machine::of(context);
+    let world = World::new(minion, &tree, &functions).on(&machine);
+    let external = pillar::shipped(shell);
     let mut inputs = Inputs::new(&world);
+    inputs.external = Some(&external);
     if let Some(Value::Map(on_top)) = wanted.get("pillar") {
         inputs.command_line = on_top.clone();
     }
     Ok(pillar::compile(&inputs).into_pillar())
+}
+
+/// What a shell command of an external pillar prints.
+pub(crate) fn shell(line: &str) -> Result<String, String> {
+    let output = Host::new()
+        .run(&Command::shell(line))
+        .map_err(|error| error.to_string())?;
+    Ok(output.stdout_text().trim_end().to_owned())
 }
 
 /// A pillar from the master with a caller's data, `pillar`, on top.

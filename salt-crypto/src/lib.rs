@@ -246,3 +246,8 @@ fn hex(bytes: &[u8]) -> String {
     }
     digits
 }
+
+// Its examples are compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

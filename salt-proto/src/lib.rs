@@ -106,3 +106,8 @@ pub use target::{Facts, Target};
 pub use tracker::JobTracker;
 pub use url::{InvalidUrl, SaltUrl};
 pub use value::{DateTime, Entries, Map, Value};
+
+// Its examples are compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

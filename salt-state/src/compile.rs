@@ -26,6 +26,7 @@ use crate::diagnostic::{Diagnostic, Stage};
 use crate::render::World;
 use crate::yaml::{Node, Span};
 
+pub(crate) use low::disabled_by;
 pub use low::{Chunk, Origin};
 pub(crate) use sls::{available as available_sls, find as find_sls};
 
@@ -112,6 +113,8 @@ pub struct Compiled {
     pub high: Option<Value>,
     /// The chunks in order.
     pub low: Option<Vec<Chunk>>,
+    /// How many chunks `state_runs_disabled` left out; Salt counts them as run.
+    pub disabled: usize,
     /// All problems. With any, nothing may be applied.
     pub errors: Vec<Diagnostic>,
 }
@@ -132,6 +135,65 @@ pub fn compile(inputs: &Inputs<'_>) -> Compiled {
     };
     done.matches = Some(matches.clone());
     compile_matches(inputs, &matches, &mut done);
+    done
+}
+
+/// Compiles the SLS of a selection made before.
+pub fn compile_only(inputs: &Inputs<'_>, matches: &Matches) -> Compiled {
+    let mut done = Compiled {
+        matches: Some(matches.clone()),
+        ..Compiled::default()
+    };
+    compile_matches(inputs, matches, &mut done);
+    done
+}
+
+/// Compiles high data that is there already, without any file (`state.high`).
+pub fn compile_high(inputs: &Inputs<'_>, data: &Value) -> Compiled {
+    let mut done = Compiled::default();
+    let node = Node::from_value(data, Span::default());
+    let high = high::High::default();
+    if let Some(map) = node.as_map() {
+        *high.ids.borrow_mut() = std::mem::take(&mut *map.borrow_mut());
+    }
+    finish(inputs, &high, &mut done);
+    done
+}
+
+/// Compiles the text of one SLS that stands for itself (`state.template`); `name` is what
+/// messages and entries call it.
+pub fn compile_text(inputs: &Inputs<'_>, text: &str, name: &str) -> Compiled {
+    let mut done = Compiled::default();
+    let extra = salt_proto::Map::new();
+    let template = crate::render::Template {
+        environment: "base",
+        sls: name,
+        path: name,
+        default: inputs.world.default_renderer(),
+        extra: &extra,
+    };
+    let node = match inputs.world.render(&template, text) {
+        Ok(crate::render::Output::Data(node)) => node,
+        Ok(crate::render::Output::Text(_)) => {
+            done.errors.push(Diagnostic::new(
+                Stage::Render,
+                format!("Template {name} does not render to a dictionary"),
+            ));
+            return done;
+        }
+        Err(error) => {
+            done.errors
+                .push(Diagnostic::new(Stage::Render, error.message));
+            return done;
+        }
+    };
+    let Some(map) = node.as_map() else {
+        return done;
+    };
+    let high = high::declare(map, name, "base", inputs.world, &mut done.errors);
+    if done.errors.is_empty() {
+        finish(inputs, &high, &mut done);
+    }
     done
 }
 
@@ -176,7 +238,7 @@ pub fn high_data(inputs: &Inputs<'_>) -> Result<Value, Vec<Diagnostic>> {
 /// All problems up to there.
 pub fn plain_low(inputs: &Inputs<'_>) -> Result<Vec<Chunk>, Vec<Diagnostic>> {
     let chunks = rendered(inputs, |inputs, high, errors| {
-        let chunks = low::chunks(inputs, high);
+        let (chunks, _) = low::chunks(inputs, high);
         match inputs.world.release {
             Release::V3006 | Release::V3007 => low::sorted(chunks),
             _ => graph::ordered(inputs, chunks, errors),
@@ -243,7 +305,8 @@ fn finish(inputs: &Inputs<'_>, high: &high::High, done: &mut Compiled) {
     if !done.errors.is_empty() {
         return;
     }
-    let chunks = low::chunks(inputs, high);
+    let (chunks, disabled) = low::chunks(inputs, high);
+    done.disabled = disabled;
     done.low = Some(match inputs.world.release {
         Release::V3006 | Release::V3007 => low::sorted(chunks),
         _ => graph::ordered(inputs, chunks, &mut done.errors),

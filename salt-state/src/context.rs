@@ -41,6 +41,10 @@ pub type SignalJob<'a> = dyn Fn(&str, i32) -> Result<(), CallError> + 'a;
 /// `pillar`, data that overrides what is compiled.
 pub type CompilePillar<'a> = dyn Fn(&Map) -> Result<Map, CallError> + 'a;
 
+/// Hears of every entry of a state run when it is there: how many there are now, how many
+/// chunks there are, the tag and the entry.
+pub type Progress<'a> = dyn Fn(usize, usize, &str, &Map) + 'a;
+
 /// Everything a [`crate::Function`] may use besides its arguments.
 ///
 /// [`Context::new`] makes one for a call without a master; the fields that concern the
@@ -64,6 +68,8 @@ pub struct Context<'a> {
     pub signal_job: Option<&'a SignalJob<'a>>,
     /// The way to a fresh pillar; `None`: the one in `minion` is all there is.
     pub compile_pillar: Option<&'a CompilePillar<'a>>,
+    /// Who wants to follow a state run while it goes on.
+    pub progress: Option<&'a Progress<'a>>,
     /// The published job that this call belongs to; empty outside a job.
     pub job: Map,
     retcode: Cell<i64>,
@@ -93,6 +99,7 @@ impl<'a> Context<'a> {
             running: None,
             signal_job: None,
             compile_pillar: None,
+            progress: None,
             job: Map::new(),
             retcode: Cell::new(0),
             masks_pillar: Cell::new(false),
@@ -122,6 +129,30 @@ impl<'a> Context<'a> {
         let result = call();
         self.masks_pillar.set(before);
         result
+    }
+
+    /// The same context for another minion: one whose grains, pillar or configuration
+    /// have changed on the way. Notes are shared.
+    pub fn with_minion<'b>(&self, minion: &'b MinionData) -> Context<'b>
+    where
+        'a: 'b,
+    {
+        Context {
+            registry: self.registry,
+            system: self.system,
+            minion,
+            sources: self.sources,
+            master: self.master,
+            fire_local: self.fire_local,
+            running: self.running,
+            signal_job: self.signal_job,
+            compile_pillar: self.compile_pillar,
+            progress: self.progress,
+            job: self.job.clone(),
+            retcode: Cell::new(self.retcode.get()),
+            masks_pillar: Cell::new(self.masks_pillar.get()),
+            notes: Rc::clone(&self.notes),
+        }
     }
 
     /// What another call of this run left under a name (Salt's `__context__`).

@@ -9,30 +9,39 @@ use salt_proto::{Map, Value};
 
 use crate::registry::{CallError, Registry};
 
-mod cmd;
+pub(crate) mod cmd;
 mod config;
 mod cp;
+pub(crate) mod cron;
 mod defaults;
 mod disk;
 mod environ;
 mod event;
+mod file;
 mod grains;
+pub(crate) mod group;
 mod hashutil;
+pub(crate) mod hosts;
 mod log;
 mod matching;
 mod mine;
 mod network;
 mod pillar;
+mod pkg;
 mod random;
 mod saltutil;
 mod service;
+pub(crate) mod shadow;
 mod slsutil;
+pub(crate) mod ssh;
 mod state;
 mod status;
 mod sys;
+pub(crate) mod sysctl;
 mod templates;
 mod test;
-mod user;
+pub(crate) mod tool;
+pub(crate) mod user;
 
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
@@ -40,24 +49,32 @@ pub(crate) fn register(registry: &mut Registry) {
         cmd::register,
         config::register,
         cp::register,
+        cron::register,
         defaults::register,
         disk::register,
         environ::register,
         event::register,
+        file::register,
         grains::register,
+        group::register,
         hashutil::register,
+        hosts::register,
         log::register,
         matching::register,
         mine::register,
         network::register,
         pillar::register,
+        pkg::register,
         random::register,
         saltutil::register,
         service::register,
+        shadow::register,
         slsutil::register,
+        ssh::register,
         state::register,
         status::register,
         sys::register,
+        sysctl::register,
         templates::register,
         test::register,
         user::register,
@@ -69,6 +86,7 @@ pub(crate) fn register(registry: &mut Registry) {
 pub(crate) use cmd::split_words;
 pub(crate) use cp::{content, pattern_matches};
 pub(crate) use test::hash;
+pub(crate) use user::{group_info, next_number};
 
 /// The modules that have functions, sorted.
 fn modules(registry: &Registry) -> BTreeSet<String> {

@@ -4,8 +4,11 @@
 //! machine, another one's files below a directory and a test's machine in memory. Names,
 //! types and values are those of Salt 3008.3 on Linux; what describes Salt's Python
 //! (`pythonversion`, `pythonpath`, `saltpath`, `zmqversion`, …) has no counterpart here
-//! and is left out, and so are `gpus` and what needs a kernel other than Linux.
-//! `saltversion` is ours.
+//! and is left out, and so is what needs a kernel other than Linux.
+//!
+//! `saltversion` and `saltversioninfo` name the release of Salt whose behaviour is
+//! followed, since templates compare them to choose between old and new ways
+//! ([`salt_release`]); our own version is the grain `salt_rs_version`.
 
 use std::path::Path;
 
@@ -14,6 +17,8 @@ use salt_proto::{Map, Value};
 use crate::system::Observe;
 use crate::{fnmatch, yaml};
 
+mod firmware;
+mod graphics;
 mod hardware;
 mod init;
 mod network;
@@ -24,13 +29,46 @@ mod virtualization;
 pub use crate::system::{HostNames, host_names};
 pub(crate) use network::{Addresses, routes4, routes6};
 
-/// The version that `saltversion` names: that of this crate.
+/// The version of this crate, the grain `salt_rs_version`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The release of Salt that is followed where the configuration names no other one.
+pub const SALT_RELEASE: &str = "3008.3";
+
+/// The release of Salt whose behaviour is followed: `salt_release` of the configuration,
+/// a line of releases (`3006`) or one release (`3006.27`); default [`SALT_RELEASE`].
+///
+/// A line stands for the release of it that we are compared with: 3006.27, 3007.15 or
+/// 3008.3. What begins with no number is ignored.
+///
+/// ```
+/// use salt_proto::Map;
+/// use salt_state::grains::salt_release;
+///
+/// assert_eq!(salt_release(&Map::new()), "3008.3");
+/// assert_eq!(salt_release(&Map::from([("salt_release", 3006)])), "3006.27");
+/// assert_eq!(salt_release(&Map::from([("salt_release", "3007.4")])), "3007.4");
+/// ```
+pub fn salt_release(config: &Map) -> String {
+    let stated = match config.get("salt_release") {
+        Some(Value::Str(text)) => text.trim().to_owned(),
+        Some(number @ (Value::Int(_) | Value::Float(_))) => crate::python::str(number),
+        _ => String::new(),
+    };
+    match stated.as_str() {
+        "3006" => "3006.27".to_owned(),
+        "3007" => "3007.15".to_owned(),
+        "3008" => SALT_RELEASE.to_owned(),
+        text if text.starts_with(|first: char| first.is_ascii_digit()) => stated,
+        _ => SALT_RELEASE.to_owned(),
+    }
+}
 
 /// Gathers all grains.
 ///
 /// `config` is the minion's configuration, Salt's `opts`, of which `id`, `master`,
-/// `grains`, `grains_deep_merge`, `grains_blacklist` and `enable_fqdns_grains` matter.
+/// `grains`, `grains_deep_merge`, `grains_blacklist`, `enable_fqdns_grains`,
+/// `enable_gpu_grains` and `salt_release` matter.
 /// `config_dir` holds the file `grains` that `grains.setval` writes.
 ///
 /// What is set by hand wins over what was found: the file `grains` over the machine, the
@@ -61,15 +99,16 @@ pub fn gather(machine: &dyn Observe, config: &Map, config_dir: &Path) -> Map {
     os::gather(machine, &mut grains);
     init::gather(machine, &mut grains);
     hardware::gather(machine, &mut grains);
+    firmware::gather(machine, &mut grains);
+    graphics::gather(machine, config, &mut grains);
     virtualization::gather(machine, &mut grains);
-    grains.insert("saltversion", VERSION);
+    let release = salt_release(config);
     grains.insert(
         "saltversioninfo",
-        VERSION
-            .split(['.', '-'])
-            .map(digits_or_text)
-            .collect::<Value>(),
+        release.split('.').map(digits_or_text).collect::<Value>(),
     );
+    grains.insert("saltversion", release);
+    grains.insert("salt_rs_version", VERSION);
 
     let deep = config.get("grains_deep_merge").is_some_and(Value::is_true);
     merge(&mut grains, of_file(machine, config_dir), deep);
@@ -162,5 +201,7 @@ fn text(machine: &dyn Observe, path: &str) -> String {
         .unwrap_or_default()
 }
 
+#[cfg(test)]
+mod recorded;
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,7 @@ mod zone;
 
 pub use args::{Args, Signature};
 pub use context::{
-    AskMaster, CompilePillar, Context, FireLocal, MinionData, RunningJobs, SignalJob,
+    AskMaster, CompilePillar, Context, FireLocal, MinionData, Progress, RunningJobs, SignalJob,
 };
 pub use diagnostic::{Diagnostic, Place, Stage};
 pub use diff::unified_diff;
@@ -37,9 +37,9 @@ pub use registry::{CallError, Function, JobOutcome, JobsOutcome, Registry, says_
 pub use sources::{MemorySources, Roots, Sources};
 pub use states::{Check, ModAggregate, ModInit, State};
 pub use system::{
-    Action, Children, Command, CommandError, Exit, FakeSystem, FileKind, FilesystemUsage, Group, Host,
-    HostNames, Identity, Interface, InterfaceAddress, Kernel, Metadata, Node, Observe, Output,
-    READ_LIMIT, Recorder, Rooted, System, Timestamp, User, WriteOptions, errno_text, host_names,
-    hosts_addresses,
+    Action, Children, Command, CommandError, Exit, FakeSystem, FileKind, FilesystemUsage, Group,
+    Host, HostNames, Identity, Interface, InterfaceAddress, Kernel, Metadata, Node, Observe,
+    Output, Protocol, READ_LIMIT, Recorder, Rooted, System, Timestamp, User, WriteOptions,
+    addresses_of, errno_text, host_names, hosts_addresses,
 };
 pub use zone::Zone;

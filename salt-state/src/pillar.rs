@@ -34,7 +34,7 @@ use salt_proto::{Map, Value};
 use crate::diagnostic::{Diagnostic, Stage};
 use crate::render::World;
 
-pub use external::{Call, External, Run, cmd_json, cmd_yaml, fixed};
+pub use external::{Call, External, Run, cmd_json, cmd_yaml, fixed, shipped, stated};
 pub use merge::{Strategy, merge_lists, recurse};
 
 /// External pillars by the name that `ext_pillar` uses.

@@ -601,3 +601,15 @@ impl From<crate::system::CommandError> for CallError {
         Self::execution(error.to_string())
     }
 }
+
+impl crate::compile::StateModules for Registry {
+    fn has_mod_watch(&self, module: &str) -> bool {
+        self.has_state(&format!("{module}.mod_watch"))
+            || crate::compile::SaltModules.has_mod_watch(module)
+    }
+
+    fn has_mod_aggregate(&self, module: &str) -> bool {
+        self.aggregates.contains_key(module)
+            || crate::compile::SaltModules.has_mod_aggregate(module)
+    }
+}

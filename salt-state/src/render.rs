@@ -4,6 +4,7 @@ mod context;
 mod gpg;
 mod hints;
 pub mod json;
+mod machine;
 mod natives;
 mod pipe;
 mod release;
@@ -26,6 +27,7 @@ use crate::registry::CallError;
 use crate::sources::Sources;
 use crate::yaml::{self, Kind, Node, Span};
 
+pub use machine::Machine;
 pub use pipe::{Renderer, Stage, stages};
 
 /// The functions that templates can call as `salt['x.y'](…)`.
@@ -120,6 +122,7 @@ pub struct World<'a> {
     pub foreign: Option<&'a ForeignRenderer<'a>>,
     /// Which release's behaviour to show where they differ.
     pub release: Release,
+    machine: Option<&'a Machine<'a>>,
     documents: RefCell<Documents>,
     grains: OnceCell<jinja::Value>,
     pillar: OnceCell<jinja::Value>,
@@ -203,6 +206,18 @@ impl std::fmt::Display for RenderError {
 
 impl std::error::Error for RenderError {}
 
+/// Python's text for bytes that are not UTF-8.
+pub(crate) fn utf8_error(error: &std::str::Utf8Error, bytes: &[u8]) -> String {
+    let at = error.valid_up_to();
+    let byte = bytes.get(at).copied().unwrap_or(0);
+    let problem = match (error.error_len(), byte) {
+        (None, _) => "unexpected end of data",
+        (_, 0x80..=0xC1 | 0xF5..=0xFF) => "invalid start byte",
+        _ => "invalid continuation byte",
+    };
+    format!("'utf-8' codec can't decode byte 0x{byte:02x} in position {at}: {problem}")
+}
+
 /// The largest template or SLS that is read, in bytes.
 const MAX_TEXT: usize = 32 << 20;
 
@@ -221,11 +236,21 @@ impl<'a> World<'a> {
             decrypt: None,
             foreign: None,
             release: Release::default(),
+            machine: None,
             documents: RefCell::default(),
             grains: OnceCell::new(),
             pillar: OnceCell::new(),
             opts: OnceCell::new(),
         }
+    }
+
+    /// Lets templates ask a machine for its clock, randomness and files, and decrypt with
+    /// its `gpg`.
+    #[must_use]
+    pub fn on(mut self, machine: &'a Machine<'a>) -> Self {
+        self.outside = Some(machine);
+        self.machine = Some(machine);
+        self
     }
 
     /// Where a node stood, through YAML and template back to the file.
@@ -337,18 +362,7 @@ impl<'a> World<'a> {
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Some(text)),
-            Err(error) => {
-                let at = error.utf8_error().valid_up_to();
-                let byte = error.as_bytes().get(at).copied().unwrap_or(0);
-                let problem = match (error.utf8_error().error_len(), byte) {
-                    (None, _) => "unexpected end of data",
-                    (_, 0x80..=0xC1 | 0xF5..=0xFF) => "invalid start byte",
-                    _ => "invalid continuation byte",
-                };
-                Err(format!(
-                    "'utf-8' codec can't decode byte 0x{byte:02x} in position {at}: {problem}"
-                ))
-            }
+            Err(error) => Err(utf8_error(&error.utf8_error(), error.as_bytes())),
         }
     }
 

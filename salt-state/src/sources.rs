@@ -138,8 +138,15 @@ fn walk(
     seen: &mut Vec<(u64, u64)>,
 ) -> io::Result<()> {
     let directory = root.join(below);
-    let Ok(meta) = fs::metadata(&directory) else {
-        return Ok(());
+    let meta = match fs::metadata(&directory) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(io::Error::new(
+                error.kind(),
+                format!("{}: {error}", directory.display()),
+            ));
+        }
     };
     let here = (meta.dev(), meta.ino());
     // A link to a directory above would lead round and round.
@@ -151,8 +158,11 @@ fn walk(
         let name = if below.is_empty() { "." } else { below };
         all.insert(name.to_owned(), String::new());
     }
-    for entry in fs::read_dir(&directory)? {
-        let entry = entry?;
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
+    };
+    for entry in fs::read_dir(&directory).map_err(named)? {
+        let entry = entry.map_err(named)?;
         // A name that is not text cannot be asked for.
         let Ok(name) = entry.file_name().into_string() else {
             continue;

@@ -42,21 +42,45 @@ use std::path::Path;
 
 use salt_proto::{Map, Value};
 
-use crate::args::Args;
+use crate::args::{Args, Signature};
 use crate::context::{Context, MinionData};
 use crate::plan::Plan;
 use crate::registry::{CallError, Registry};
-use crate::render::{RegistryFunctions, RenderError, Template, World};
+use crate::render::{Machine, RegistryFunctions, RenderError, Template, World};
 use crate::sources::{MemorySources, Sources};
 use crate::system::Observe;
 
 mod cmd;
+mod cron;
+mod environ;
+mod event;
 mod file;
+mod group;
+mod host;
+mod module;
+mod ssh_auth;
+mod stateconf;
+mod sysctl;
 mod test;
+mod user;
 
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
-    for module in [cmd::register, file::register, test::register] {
+    for module in [
+        cmd::register,
+        cron::register,
+        environ::register,
+        event::register,
+        file::register,
+        group::register,
+        host::register,
+        module::register,
+        ssh_auth::register,
+        stateconf::register,
+        sysctl::register,
+        test::register,
+        user::register,
+    ] {
         module(registry);
     }
 }
@@ -165,6 +189,11 @@ impl<'a> Check<'a> {
         self.context.registry.contains(name)
     }
 
+    /// The signature of an execution function, if there is one and it stated it.
+    pub fn function_signature(&self, name: &str) -> Option<&Signature> {
+        self.context.registry.signature(name)
+    }
+
     /// The content behind an address: `salt://…` (with `?saltenv=`), `file://…` or an
     /// absolute path. `None` when there is no such file.
     ///
@@ -191,7 +220,9 @@ impl<'a> Check<'a> {
     ) -> Result<String, RenderError> {
         let nothing = MemorySources::new();
         let functions = RegistryFunctions::new(self.context);
-        let world = World::new(self.minion, self.sources.unwrap_or(&nothing), &functions);
+        let machine = Machine::of(self.context);
+        let world =
+            World::new(self.minion, self.sources.unwrap_or(&nothing), &functions).on(&machine);
         let template = Template {
             environment: self.environment(),
             sls: "",

@@ -11,6 +11,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +21,7 @@ mod fake;
 mod host;
 mod hostname;
 mod metadata;
+mod probe;
 mod record;
 mod rooted;
 
@@ -32,6 +34,7 @@ pub use hostname::{HostNames, host_names, hosts_addresses};
 pub use metadata::{
     FileKind, FilesystemUsage, Identity, Interface, InterfaceAddress, Kernel, Metadata, Timestamp,
 };
+pub use probe::{Protocol, addresses_of};
 pub use record::{Action, Recorder};
 pub use rooted::Rooted;
 
@@ -80,6 +83,14 @@ pub trait Observe: Send + Sync {
 
     /// The network interfaces and their addresses, in the kernel's order.
     fn interfaces(&self) -> io::Result<Vec<Interface>>;
+
+    /// Asks whether somebody answers at a port; nothing of use is sent. Waits no longer
+    /// than `timeout`, which must not be zero.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not reached: refused, timed out, no route.
+    fn probe(&self, at: SocketAddr, protocol: Protocol, timeout: Duration) -> io::Result<()>;
 
     /// The environment that commands inherit, in the order it was given.
     fn environment(&self) -> Vec<(OsString, OsString)>;

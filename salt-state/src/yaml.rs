@@ -9,6 +9,14 @@
 //! - A key that is there twice is an error, with both places.
 //! - Integers beyond 64 bits become floats, since no Salt message carries them.
 //!
+//! The scanner is our own, because the maintained ones were measured: of 14,313 generated and
+//! mutated documents (`tests/tools/yaml_judge.py`, against PyYAML's C parser), libyaml-safer
+//! 0.3.0 agrees on all that it survives, to the wording of every error, but panics on 74: when a
+//! block scalar ends with the text (`a: |\n  b`), and at a tag before a comma (`[!!null, a]`).
+//! saphyr-parser 0.3.3, of YAML 1.2, takes 425 that PyYAML refuses and refuses 469 that it takes.
+//! A text from a peer may do neither. Of 15,000 such documents ours differs in 4, all of them
+//! refused by both for another of their mistakes: three hold a collection that contains itself.
+//!
 //! ```
 //! use salt_proto::Value;
 //!

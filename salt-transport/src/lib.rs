@@ -124,3 +124,8 @@ pub use stream::{
 };
 pub use subscribe::{Subscription, SubscriptionEvent};
 pub use wire::Wire;
+
+// Its examples are compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,7 +8,7 @@ mod returns;
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ use crate::files::{FileServer, FileServerConfig};
 use crate::jobs::JobCache;
 use crate::pki::{RotationRequest, SessionDir};
 use crate::publish::{Presence, Presences, PublishStats, Publisher};
-use crate::serve::{ConnectionId, Request, Requests, ServeLimits, Server, Turns};
+use crate::serve::{ConnectionId, Quiet, Request, Requests, ServeLimits, Server, Turns, lock};
 use crate::stream::Listen;
 use crate::wire::Wire;
 
@@ -218,6 +218,7 @@ impl MasterBuilder {
                 turns: Turns::new(),
                 present: Mutex::default(),
                 refusals: Mutex::default(),
+                draining: Mutex::default(),
                 stop,
             }),
         };
@@ -259,15 +260,10 @@ struct Inner {
     turns: Turns,
     /// Who announced itself on which publish connection (`tcp` wire).
     present: Mutex<HashMap<ConnectionId, MinionId>>,
-    refusals: Mutex<Refusals>,
+    refusals: Mutex<Quiet>,
+    /// Held while what the core has to say is acted on, or a session that was made and ended could be kept after all.
+    draining: Mutex<()>,
     stop: tokio::sync::watch::Sender<bool>,
-}
-
-/// Holds back all but one line in ten seconds about refused requests.
-#[derive(Default)]
-struct Refusals {
-    said: Option<Instant>,
-    hushed: u64,
 }
 
 impl Master {
@@ -339,10 +335,7 @@ impl Master {
     }
 
     fn core(&self) -> MutexGuard<'_, MasterCore> {
-        self.inner
-            .core
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.core)
     }
 
     fn settings(&self) -> &MasterSettings {
@@ -386,6 +379,7 @@ impl Master {
 
     /// Acts on what the core has to say.
     fn drain(&self) {
+        let _in_order = lock(&self.inner.draining);
         loop {
             let Some(event) = self.core().poll_event() else {
                 return;
@@ -420,32 +414,18 @@ impl Master {
     }
 
     fn note_refusal(&self, id: Option<&MinionId>, reason: salt_proto::master::Refusal) {
-        let mut refusals = self
-            .inner
-            .refusals
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if refusals
-            .said
-            .is_some_and(|said| now.duration_since(said) < Duration::from_secs(10))
-        {
-            refusals.hushed += 1;
+        let mut quiet = lock(&self.inner.refusals);
+        if !quiet.speak() {
             return;
         }
-        let hushed = std::mem::take(&mut refusals.hushed);
-        refusals.said = Some(now);
+        let hushed = quiet.held_back();
         let id = id.map_or("?", MinionId::as_str);
         tracing::warn!(minion = id, %reason, hushed, "request refused");
     }
 
     /// A subscriber of the `tcp` wire says who it is, or goes.
     fn note_presence(&self, presence: Presence) {
-        let mut present = self
-            .inner
-            .present
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut present = lock(&self.inner.present);
         match presence {
             Presence::Announced(connection, envelope) => {
                 if let Some(id) = self.core().handle_announcement(&envelope, unix_time()) {

@@ -223,6 +223,13 @@ struct Subscriber<S> {
     owner: Option<Waker>,
 }
 
+impl<S> Subscriber<S> {
+    fn topics_changed(&mut self) {
+        let mut topics = self.topics.iter();
+        self.gcm = topics.any(|topic| topic == GCM_TOPIC.as_bytes());
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Everyone<S> {
     async fn send_all(&self, mut publications: mpsc::Receiver<Publication>) {
         while let Some(publication) = publications.recv().await {
@@ -407,7 +414,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 }
                 // A copy, because a topic may be a slice of a far larger input.
                 subscriber.topics.push(Bytes::copy_from_slice(&topic));
-                subscriber.gcm |= topic == GCM_TOPIC.as_bytes();
+                subscriber.topics_changed();
                 listed.subscribed(true);
             }
             Incoming::Cancel(topic) => {
@@ -415,10 +422,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 if let Some(at) = subscriber.topics.iter().position(|known| *known == topic) {
                     subscriber.topics.swap_remove(at);
                 }
-                subscriber.gcm = subscriber
-                    .topics
-                    .iter()
-                    .any(|topic| topic == GCM_TOPIC.as_bytes());
+                subscriber.topics_changed();
                 listed.subscribed(!subscriber.topics.is_empty());
             }
             Incoming::Announce(body) => {

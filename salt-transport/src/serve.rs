@@ -36,7 +36,7 @@ pub struct ServeLimits {
     pub max_connections: usize,
     /// Connections that have not finished the handshake. 256 by default.
     pub max_handshaking: usize,
-    /// Of these, from one address. 64 by default.
+    /// Of these, from one address, which for IPv6 means one network of 64 bits. 64 by default.
     pub max_handshaking_per_address: usize,
     /// Connections from one address. 5,000 by default: a site behind one
     /// address is one address.
@@ -185,7 +185,7 @@ impl Server {
 /// Accepts until stopped or the listener ends, running `serve` for each connection.
 ///
 /// The connections run as tasks that end with the returned future: at once
-/// when it is dropped, within `grace` after a stop.
+/// when it is dropped, within twice [`GRACE`] after a stop.
 pub(crate) async fn accept<L, F, Fut>(mut listener: L, server: Server, mut stop: Stop, mut serve: F)
 where
     L: Listen,

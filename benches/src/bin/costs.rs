@@ -1,5 +1,5 @@
-//! CPU time of encrypt-and-serialize and back, one JSON line a figure: `costs [SIZE...]`. `compare` runs it beside
-//! Salt's own code.
+//! CPU time of serialize-and-seal, of open-and-decode and of sealing alone, one JSON line a figure: `costs [SIZE...]`.
+//! `compare` runs it beside Salt's own code.
 
 #![expect(clippy::print_stdout, reason = "a program")]
 
@@ -39,6 +39,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     &mut sealed,
                 );
             });
+            let alone = cost(|| {
+                sealed.clear();
+                key.seal(
+                    suite,
+                    Purpose::Reply,
+                    Some(&nonce),
+                    black_box(&body),
+                    &mut rng,
+                    &mut sealed,
+                );
+            });
             let mut failed = None;
             let open = cost(|| {
                 plain.clear();
@@ -55,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             if let Some(failed) = failed {
                 return Err(failed.into());
             }
-            for (what, ns) in [("seal", seal), ("open", open)] {
+            for (what, ns) in [("seal", seal), ("open", open), ("only seal", alone)] {
                 println!(
                     "{}",
                     serde_json::json!({"what": format!("{what}{suffix}"), "size": size, "ns": ns})

@@ -1,153 +1,159 @@
-//! The pillar of a minion, from `pillar_roots`: plain YAML files named by a top file.
+//! The pillar of a minion, compiled from `pillar_roots` and `ext_pillar` of the master.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
-use salt_proto::{Facts, Map, Target, Value};
+use salt_proto::{Map, Value};
+use salt_state::pillar::{self, Inputs};
+use salt_state::render::{Machine, RegistryFunctions, World};
+use salt_state::{Context, Host, MinionData, Registry};
 use salt_transport::PillarQuery;
 
 use crate::config::MasterConfig;
+use crate::tree;
 
-/// Compiles pillars by this configuration.
+/// Compiles pillars by this configuration. What is wrong with the tree stands under
+/// `_errors`, as Salt's master delivers it, and in the log.
 pub(super) fn source(
     config: &MasterConfig,
 ) -> impl Fn(&PillarQuery<'_>) -> Map + Send + Sync + use<> {
-    let roots = config.pillar_roots.clone();
-    let nodegroups = config.nodegroups.clone();
-    let options = config
+    let tree = tree::local(&config.pillar_roots);
+    let files = tree::local(&config.file_roots);
+    let shown = config
         .pillar_opts
         .then(|| super::shown_options(&config.opts));
+    let mut options = config.opts.clone();
+    // What of the master's options minions may see is decided here.
+    options.insert("pillar_opts", false);
+    let registry = Registry::builtin();
     move |query| {
-        let mut compiled = Compiled {
-            nodegroups: &nodegroups,
-            query,
+        let mut options = options.clone();
+        for (key, asked) in [("saltenv", query.saltenv), ("pillarenv", query.pillarenv)] {
+            match asked {
+                Some(environment) => options.insert(key, environment),
+                None => options.insert(key, Value::Null),
+            };
+        }
+        let minion = MinionData {
+            id: query.id.as_str().to_owned(),
+            grains: query.grains.clone(),
             pillar: Map::new(),
-            errors: Vec::new(),
+            config: options,
         };
-        for (env, roots) in &roots {
-            if query.pillarenv.is_none_or(|wanted| wanted == env) {
-                compiled.environment(env, roots);
-            }
+        let host = Host::new();
+        let mut context = Context::new(&registry, &host, &minion);
+        context.sources = Some(&files);
+        let functions = RegistryFunctions::new(&context);
+        let machine = Machine::of(&context);
+        let world = World::new(&minion, &tree, &functions).on(&machine);
+        let external = pillar::shipped(tree::shell);
+        let mut inputs = Inputs::new(&world);
+        inputs.external = Some(&external);
+        if let Some(on_top) = query.pillar_override {
+            inputs.command_line = on_top.clone();
         }
-        let mut pillar = compiled.pillar;
-        if let Some(options) = &options {
-            pillar.insert("master", options.clone());
+        let compiled = pillar::compile(&inputs);
+        for error in &compiled.errors {
+            tracing::error!(minion = %query.id, "pillar: {}", error.report());
         }
-        if let Some(laid_over) = query.pillar_override {
-            merge(&mut pillar, laid_over.clone());
-        }
-        if !compiled.errors.is_empty() {
-            for error in &compiled.errors {
-                tracing::error!(minion = %query.id, "pillar: {error}");
-            }
-            pillar.insert("_errors", compiled.errors.into_iter().collect::<Value>());
+        let mut pillar = compiled.into_pillar();
+        if let Some(shown) = &shown {
+            pillar.insert("master", shown.clone());
         }
         pillar
     }
 }
 
-struct Compiled<'a> {
-    nodegroups: &'a Map,
-    query: &'a PillarQuery<'a>,
-    pillar: Map,
-    errors: Vec<String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use salt_proto::MinionId;
+    use std::fs;
+    use std::path::{Path, PathBuf};
 
-impl Compiled<'_> {
-    fn environment(&mut self, env: &str, roots: &[PathBuf]) {
-        let Some(top) = self.read(roots, &["top.sls".to_owned()], "top") else {
-            return;
-        };
-        let Some(Value::Map(targets)) = top.get(env) else {
-            return;
-        };
-        let mut seen = BTreeSet::new();
-        for (target, items) in targets {
-            let Some(items) = items.as_list() else {
-                self.errors
-                    .push(format!("top.sls: the entries of {target:?} are no list"));
-                continue;
-            };
-            if !self.matches(target, items) {
-                continue;
-            }
-            for name in items.iter().filter_map(Value::as_str) {
-                if seen.insert(name.to_owned()) {
-                    self.file(env, roots, name);
-                }
-            }
+    /// A directory that is gone when the test ends.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let name = format!("salt-pillar-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::remove_dir_all(&path).ok();
+            fs::create_dir_all(&path).expect("a directory");
+            Self(path)
         }
     }
 
-    fn matches(&mut self, target: &Value, items: &[Value]) -> bool {
-        let kind = items
-            .iter()
-            .find_map(|item| item.get("match")?.as_str())
-            .unwrap_or("compound");
-        let nothing = Map::new();
-        let facts = Facts {
-            id: self.query.id.as_str(),
-            grains: self.query.grains,
-            // A pillar cannot choose itself.
-            pillar: &nothing,
-            nodegroups: self.nodegroups,
-        };
-        match Target::parse(kind, target, ":") {
-            Ok(target) => target.matches(&facts),
-            Err(error) => {
-                self.errors.push(format!("top.sls: {target:?}: {error}"));
-                false
-            }
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).ok();
         }
     }
 
-    fn file(&mut self, env: &str, roots: &[PathBuf], name: &str) {
-        let path = name.replace('.', "/");
-        match self.read(
-            roots,
-            &[format!("{path}.sls"), format!("{path}/init.sls")],
-            name,
-        ) {
-            Some(Value::Map(map)) => merge(&mut self.pillar, map),
-            Some(Value::Null) => {}
-            Some(_) => self
-                .errors
-                .push(format!("SLS '{name}' does not render to a dictionary")),
-            None => self.errors.push(format!(
-                "Specified SLS '{name}' in environment '{env}' is not available on the salt master"
-            )),
-        }
+    fn master(dir: &Path, more: &str) -> MasterConfig {
+        let root = dir.display();
+        fs::create_dir_all(dir.join("pillar")).expect("a directory");
+        fs::write(
+            dir.join("master"),
+            format!("root_dir: {root}\npillar_roots:\n  base: [{root}/pillar]\n{more}"),
+        )
+        .expect("a configuration");
+        MasterConfig::read(dir, &Map::new()).expect("valid")
     }
 
-    /// The first of these files that a root has.
-    fn read(&mut self, roots: &[PathBuf], names: &[String], sls: &str) -> Option<Value> {
-        let files = roots
-            .iter()
-            .flat_map(|root| names.iter().map(move |name| Path::join(root, name)));
-        for file in files {
-            let Ok(text) = std::fs::read_to_string(&file) else {
-                continue;
-            };
-            return match salt_state::yaml::load(&text) {
-                Ok(value) => Some(value),
-                Err(error) => {
-                    self.errors.push(format!(
-                        "Rendering SLS '{sls}' failed, render error:\n{error}"
-                    ));
-                    Some(Value::Null)
-                }
-            };
-        }
-        None
+    fn pillar_of(config: &MasterConfig, on_top: Option<&Map>) -> Map {
+        let id = MinionId::parse("web1").expect("an id");
+        let grains = Map::from([("os", "Debian")]);
+        source(config)(&PillarQuery {
+            id: &id,
+            grains: &grains,
+            saltenv: None,
+            pillarenv: None,
+            pillar_override: on_top,
+        })
     }
-}
 
-/// Maps key by key; everything else is replaced.
-fn merge(into: &mut Map, from: Map) {
-    for (key, value) in from {
-        match (into.get_value_mut(&key), value) {
-            (Some(Value::Map(old)), Value::Map(new)) => merge(old, new),
-            (_, value) => drop(into.insert(key, value)),
-        }
+    #[test]
+    fn templates_includes_and_external_pillars_make_a_minions_pillar() {
+        let dir = Directory::new("whole");
+        let config = master(
+            &dir.0,
+            "ext_pillar:\n  - cmd_yaml: \"echo 'from: %s'\"\n  - cmd_json: echo '{\"deep\":{\"b\":2}}'\n  - static: {s: 1}\n",
+        );
+        let tree = dir.0.join("pillar");
+        fs::write(
+            tree.join("top.sls"),
+            "base:\n  'os:Debian':\n    - match: grain\n    - web\n",
+        )
+        .expect("written");
+        fs::write(
+            tree.join("web.sls"),
+            "include: [more]\nos: {{ grains.os }}\nid: {{ opts.id }}\n",
+        )
+        .expect("written");
+        fs::write(tree.join("more.sls"), "deep: {a: 1}\n").expect("written");
+
+        let pillar = pillar_of(&config, Some(&Map::from([("top", "most")])));
+
+        assert_eq!(
+            salt_state::python::repr(&pillar.into()),
+            "{'deep': {'a': 1, 'b': 2}, 'os': 'Debian', 'id': 'web1', 'from': 'web1', 's': 1, 'top': 'most'}"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_tree_is_told_and_the_rest_delivered() {
+        let dir = Directory::new("broken");
+        let config = master(&dir.0, "");
+        let tree = dir.0.join("pillar");
+        fs::write(tree.join("top.sls"), "base:\n  '*': [good, bad, none]\n").expect("written");
+        fs::write(tree.join("good.sls"), "a: 1\n").expect("written");
+        fs::write(tree.join("bad.sls"), "b: {{ nothing }}\n").expect("written");
+
+        let pillar = pillar_of(&config, None);
+
+        assert_eq!(pillar.get("a"), Some(&Value::Int(1)));
+        assert_eq!(
+            salt_state::python::repr(pillar.get("_errors").expect("errors")),
+            "[\"Rendering SLS 'bad' failed. Please see master log for details.\", \
+             \"Specified SLS 'none' in environment 'base' is not available on the salt master\"]"
+        );
     }
 }

@@ -7,7 +7,7 @@ use salt_proto::{Map, Value};
 
 use super::command::Output;
 use super::screen::Screen;
-use crate::output::{self, Style};
+use crate::output::{self, States, Style};
 
 /// What [`output::show`] can print by; what it does not know it prints as `nested`.
 const KNOWN: &[&str] = &[
@@ -45,8 +45,16 @@ impl Show {
                 file.set_len(0)?;
             }
         }
+        let mut states = States::of(opts);
+        if let Some(detail) = &output.state_output {
+            states = states.with_output(detail);
+        }
+        if let Some(verbose) = output.state_verbose {
+            states.verbose = verbose;
+        }
         Ok(Self {
             style: Style {
+                states,
                 color: match output.color {
                     Some(color) => color,
                     None => {

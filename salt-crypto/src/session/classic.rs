@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use rand_core::CryptoRng;
 use sha2::Sha256;
 
-use super::{KEY_LEN, MARKER, body_after_nonce, gcm};
+use super::{KEY_LEN, MARKER, append, body_after_nonce, gcm};
 use crate::{Error, Nonce, Result};
 
 /// The expanded AES key and the two padded states of HMAC, made once.
@@ -69,7 +69,7 @@ impl Keys {
         out.extend_from_slice(iv);
         out.extend_from_slice(MARKER);
         out.extend_from_slice(nonce);
-        out.extend_from_slice(body);
+        append(out, body);
         // 1 to 16, so the cast keeps it.
         out.resize(out.len() + padding, padding as u8);
 
@@ -136,7 +136,7 @@ impl Keys {
             return Err(Error::Refused);
         }
         let start = out.len();
-        out.extend_from_slice(sealed);
+        append(out, sealed);
         let plain = out.get_mut(start..).unwrap_or_default();
         let (blocks, _) = Block::slice_as_chunks_mut(plain);
         decrypt(&Block::from(*iv), blocks);

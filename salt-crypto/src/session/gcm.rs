@@ -16,7 +16,7 @@ use rand_core::CryptoRng;
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{KEY_LEN, Purpose, body_after_nonce};
+use super::{KEY_LEN, Purpose, append, body_after_nonce};
 use crate::{Error, Nonce, Result};
 
 /// What every message in this suite begins with.
@@ -141,7 +141,7 @@ impl Cipher {
         out.extend_from_slice(&nonce);
         let text = out.len();
         out.extend_from_slice(prefix);
-        out.extend_from_slice(body);
+        append(out, body);
 
         let aad = associated(purpose, reply_to.is_some());
         let (cipher, rest) = self.message_key(&nonce);
@@ -163,7 +163,7 @@ impl Cipher {
         let (nonce, rest) = rest.split_first_chunk::<NONCE>().ok_or(Error::Refused)?;
         let (text, tag) = rest.split_last_chunk::<TAG>().ok_or(Error::Refused)?;
         let start = out.len();
-        out.extend_from_slice(text);
+        append(out, text);
 
         let aad = associated(purpose, reply_to.is_some());
         let (cipher, rest) = self.message_key(nonce);

@@ -86,9 +86,12 @@ fn decode_in(bytes: &[u8], limits: &Limits, mode: Mode) -> Result<Value, Stop> {
     Ok(value)
 }
 
-/// At most this much is reserved for what a header announces; the rest grows as
-/// values actually arrive.
-const RESERVE: usize = 1024;
+/// How many elements are reserved for a header that announces `len`; the rest
+/// grows as values actually arrive. The deeper the fewer, because a message of
+/// nothing but headers within each other has as many of them as levels.
+fn reserve(len: usize, level: usize) -> usize {
+    len.min(256 >> level.min(5))
+}
 
 fn value(reader: &mut Reader<'_>, mode: Mode, level: usize) -> Result<Value, Stop> {
     // Half of all values are short strings.
@@ -121,7 +124,7 @@ fn list(
     len: usize,
 ) -> Result<Value, Stop> {
     may_nest(reader, level, start)?;
-    let mut items = Vec::with_capacity(len.min(RESERVE));
+    let mut items = Vec::with_capacity(reserve(len, level));
     for _ in 0..len {
         items.push(value(reader, mode, level + 1)?);
     }
@@ -136,7 +139,7 @@ fn map(
     len: usize,
 ) -> Result<Value, Stop> {
     may_nest(reader, level, start)?;
-    let mut map = Map::with_capacity(len.min(RESERVE));
+    let mut map = Map::with_capacity(reserve(len, level));
     for _ in 0..len {
         let at = reader.position();
         let key = match reader.short_string() {
@@ -233,23 +236,39 @@ fn extension<'a>(
     level: usize,
     start: usize,
 ) -> Result<Value, Stop> {
-    let bad = Stop::Failed(DecodeError {
-        kind: DecodeErrorKind::BadExtension,
-        offset: start,
-    });
+    let bad = || {
+        Stop::Failed(DecodeError {
+            kind: DecodeErrorKind::BadExtension,
+            offset: start,
+        })
+    };
     match code {
-        EXT_DATETIME => datetime(payload).map(Value::DateTime).ok_or(bad),
-        EXT_TIMESTAMP => timestamp(payload).map(Value::DateTime).ok_or(bad),
+        EXT_DATETIME => datetime(payload).map(Value::DateTime).ok_or_else(bad),
+        EXT_TIMESTAMP => timestamp(payload).map(Value::DateTime).ok_or_else(bad),
         EXT_CONSTANT => {
             // [name, value]: the name says which constant it is in Salt's own
             // code and means nothing here.
             may_nest(reader, level, start)?;
             let mut inner = reader.within(payload);
             if !matches!(inner.list(), Ok(2)) || inner.string().is_err() {
-                return Err(bad);
+                return Err(bad());
             }
-            let value = value(&mut inner, mode, level + 1)?;
-            inner.end().map_err(|_| bad)?;
+            // The message is whole, whatever is in here: what is cut off inside
+            // is malformed, and no more bytes would mend it.
+            let value = value(&mut inner, mode, level + 1).map_err(|stop| match stop {
+                Stop::Failed(error)
+                    if matches!(
+                        error.kind,
+                        DecodeErrorKind::Truncated
+                            | DecodeErrorKind::Reserved
+                            | DecodeErrorKind::Unexpected
+                    ) =>
+                {
+                    bad()
+                }
+                stop => stop,
+            })?;
+            inner.end().map_err(|_| bad())?;
             reader.charge(&inner);
             Ok(value)
         }

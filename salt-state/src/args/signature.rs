@@ -208,7 +208,7 @@ impl Signature {
         } else {
             format!("from {least} to {most}")
         };
-        let plural = if most == 1 { "" } else { "s" };
+        let plural = if most == 1 && least == most { "" } else { "s" };
         let were = if given == 1 { "was" } else { "were" };
         self.type_error(format!(
             "takes {takes} positional argument{plural} but {given} {were} given"

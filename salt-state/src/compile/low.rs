@@ -80,8 +80,9 @@ impl Chunk {
     }
 }
 
-/// Makes the chunks of all high data, in its order, with their final order numbers.
-pub(super) fn chunks(inputs: &Inputs<'_>, high: &High) -> Vec<Chunk> {
+/// Makes the chunks of all high data, in its order, with their final order numbers; and
+/// says how many are disabled and left out.
+pub(super) fn chunks(inputs: &Inputs<'_>, high: &High) -> (Vec<Chunk>, usize) {
     let mut chunks = Vec::new();
     for (id, span, body) in high.bodies() {
         let Some(map) = body.as_map() else {
@@ -103,14 +104,16 @@ pub(super) fn chunks(inputs: &Inputs<'_>, high: &High) -> Vec<Chunk> {
             );
         }
     }
+    let all = chunks.len();
     if inputs.world.release >= Release::V3008 {
-        chunks.retain(|chunk| !is_disabled(inputs, chunk));
+        chunks.retain(|chunk| disabled_by(chunk, &inputs.world.minion.grains).is_none());
         for chunk in &mut chunks {
             replace_watch(inputs, chunk);
         }
     }
     number(&mut chunks);
-    chunks
+    let disabled = all - chunks.len();
+    (chunks, disabled)
 }
 
 fn declaration(
@@ -241,16 +244,15 @@ fn argument_entry(
     }
 }
 
-/// Whether `state.disable` switched the chunk's function off; 3008 forgets such chunks.
-fn is_disabled(inputs: &Inputs<'_>, chunk: &Chunk) -> bool {
-    let Some(Value::List(patterns)) = inputs.world.minion.grains.get("state_runs_disabled") else {
-        return false;
-    };
+/// The pattern of the grain `state_runs_disabled` that keeps a chunk from running.
+pub(crate) fn disabled_by(chunk: &Chunk, grains: &Map) -> Option<String> {
+    let patterns = grains.get("state_runs_disabled")?.as_list()?;
     let function = format!("{}.{}", chunk.text("state"), chunk.text("fun"));
     patterns
         .iter()
         .filter_map(Value::as_str)
-        .any(|pattern| crate::fnmatch(&function, pattern))
+        .find(|pattern| crate::fnmatch(&function, pattern))
+        .map(str::to_owned)
 }
 
 /// `watch` on a module that does not react to it is `require`.

@@ -26,8 +26,14 @@ pub(crate) struct Found {
 }
 
 /// The SLS names of an environment: dots for slashes, `init` left out, sorted.
-pub(crate) fn available(world: &World<'_>, environment: &str) -> Vec<String> {
-    let files = world.sources.files(environment).unwrap_or_default();
+///
+/// # Errors
+///
+/// A part of the tree cannot be read: names that a glob should find would be left out.
+pub(crate) fn available(world: &World<'_>, environment: &str) -> Result<Vec<String>, String> {
+    let files = world.sources.files(environment).map_err(|error| {
+        format!("The files of environment '{environment}' cannot be listed: {error}")
+    })?;
     let mut names: Vec<String> = files
         .iter()
         .filter_map(|file| file.strip_suffix(".sls"))
@@ -35,7 +41,7 @@ pub(crate) fn available(world: &World<'_>, environment: &str) -> Vec<String> {
         .collect();
     names.sort();
     names.dedup();
-    names
+    Ok(names)
 }
 
 /// Finds the file of an SLS: `a/b.sls` in any root before `a/b/init.sls`.
@@ -80,14 +86,20 @@ struct Unhandled;
 impl<'i, 'a> Rendering<'i, 'a> {
     pub(super) fn new(inputs: &'i Inputs<'a>, matches: &'i Matches) -> Self {
         let world = inputs.world;
-        let available = world
-            .environments()
-            .into_iter()
-            .map(|name| {
-                let sls = available(world, &name);
-                (name, sls)
-            })
-            .collect();
+        let mut errors = Vec::new();
+        let mut available = IndexMap::new();
+        for name in world.environments() {
+            let names = match self::available(world, &name) {
+                Ok(names) => names,
+                Err(problem) => {
+                    if matches.contains_key(&name) {
+                        errors.push(Diagnostic::new(Stage::Render, problem));
+                    }
+                    Vec::new()
+                }
+            };
+            available.insert(name, names);
+        }
         Self {
             inputs,
             matches,
@@ -96,7 +108,7 @@ impl<'i, 'a> Rendering<'i, 'a> {
             order: 10_000,
             depth: 0,
             rendered: IndexMap::new(),
-            errors: Vec::new(),
+            errors,
             globs: HashMap::new(),
         }
     }

@@ -180,7 +180,7 @@ fn includes(world: &World<'_>, environment: &str, node: &Node) -> Vec<String> {
     let Some(items) = entry.value.as_list() else {
         return Vec::new();
     };
-    let available = sls::available(world, environment);
+    let available = sls::available(world, environment).unwrap_or_default();
     let mut out = Vec::new();
     for item in items.borrow().iter() {
         let name = python::str(&item.to_value());

@@ -69,7 +69,7 @@ pub(super) fn register(registry: &mut Registry) {
         "Returns one of two texts: whether a value means yes.",
         |args, _| {
             let value = args.get("value").cloned().unwrap_or_default();
-            let name = if means_yes(&value) { "true" } else { "false" };
+            let name = if value.is_true() { "true" } else { "false" };
             Ok(args.get(name).cloned().unwrap_or_default())
         },
     );
@@ -126,21 +126,6 @@ fn merge(a: Value, b: Value, strategy: &str, merge_lists: bool) -> Answer {
         _ => update(&mut a, &b, merge_lists),
     }
     Ok(a.into())
-}
-
-/// Salt's reading of what people write for yes.
-fn means_yes(value: &Value) -> bool {
-    match value {
-        Value::Str(text) => {
-            matches!(
-                text.to_lowercase().as_str(),
-                "yes" | "true" | "on" | "enable" | "enabled"
-            ) || text.parse::<f64>().is_ok_and(|number| number > 0.0)
-        }
-        Value::Int(n) => *n > 0,
-        Value::Float(x) => *x > 0.0,
-        other => other.is_true(),
-    }
 }
 
 fn banner(args: &Args, _: &Context<'_>) -> Answer {

@@ -9,11 +9,20 @@ use crate::context::{Context, MinionData};
 use crate::diagnostic::Diagnostic;
 use crate::pillar;
 use crate::registry::{CallError, Registry};
-use crate::render::{RegistryFunctions, World};
+use crate::render::{Machine, RegistryFunctions, World};
+
+mod control;
+mod disable;
+mod request;
+mod run;
 
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    control::register(registry);
+    disable::register(registry);
+    request::register(registry);
+    run::register(registry);
     registry.add(
         "state.show_top",
         "show_top(queue=None, **kwargs)",
@@ -135,8 +144,8 @@ fn names(given: Option<&Value>) -> Vec<Value> {
     }
 }
 
-/// Sets up a compile from the arguments every one of these functions takes: `saltenv`,
-/// `pillarenv`, `pillar`, `exclude`. Problems come back as a list of texts.
+/// Sets up a compile from the arguments every one of these functions takes: `saltenv` and
+/// `pillar`. Problems come back as a list of texts.
 fn with(
     args: &Args,
     context: &Context<'_>,
@@ -175,9 +184,9 @@ fn with(
         return Err(CallError::execution("Pillar failed to render"));
     }
     let functions = RegistryFunctions::new(context);
-    let world = World::new(&minion, sources, &functions);
+    let machine = Machine::new(context.system, &minion.config);
+    let world = World::new(&minion, sources, &functions).on(&machine);
     let mut inputs = Inputs::new(&world);
-    inputs.exclude = names(args.given("exclude"));
     if let Some(parameter) = sls {
         let environment = minion.config.str("saltenv").filter(|name| !name.is_empty());
         inputs.what = What::Sls {

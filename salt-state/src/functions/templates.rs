@@ -6,7 +6,7 @@ use salt_proto::Value;
 use crate::args::Args;
 use crate::context::Context;
 use crate::registry::{CallError, Registry};
-use crate::render::{RegistryFunctions, World};
+use crate::render::{Machine, RegistryFunctions, World};
 use crate::sources::MemorySources;
 
 pub(super) fn register(registry: &mut Registry) {
@@ -51,11 +51,9 @@ pub(super) fn register(registry: &mut Registry) {
 fn native(name: &str, args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
     let nothing = MemorySources::new();
     let functions = RegistryFunctions::new(context);
-    let world = World::new(
-        context.minion,
-        context.sources.unwrap_or(&nothing),
-        &functions,
-    );
+    let machine = Machine::of(context);
+    let sources = context.sources.unwrap_or(&nothing);
+    let world = World::new(context.minion, sources, &functions).on(&machine);
     let environment = context.setting("saltenv").unwrap_or("base");
     let mut given = Args::new();
     for value in args.positional() {

@@ -7,11 +7,9 @@ use sha2::Digest;
 
 use crate::args::Args;
 use crate::context::Context;
+use crate::grains::{VERSION, salt_release};
 use crate::python;
 use crate::registry::{CallError, Registry};
-
-/// What we call our version where Salt has its own.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The longest wait a function accepts: a year.
 const LONGEST: i64 = 366 * 86_400;
@@ -97,8 +95,8 @@ pub(super) fn register(registry: &mut Registry) {
     add(
         "test.version",
         "version()",
-        "Returns the version of this program.",
-        |_, _| Ok(VERSION.into()),
+        "Returns the release of Salt that this minion follows.",
+        |_, context| Ok(salt_release(&context.minion.config).into()),
     );
     add(
         "test.versions_information",
@@ -364,7 +362,13 @@ fn versions(context: &Context<'_>) -> Map {
         ),
     ]);
     Map::from([
-        ("Salt Version", Map::from([("Salt", VERSION)])),
+        (
+            "Salt Version",
+            Map::from([
+                ("Salt", salt_release(&context.minion.config)),
+                ("salt-rs", VERSION.to_owned()),
+            ]),
+        ),
         ("System Versions", system),
     ])
 }

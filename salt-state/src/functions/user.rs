@@ -1,15 +1,18 @@
-//! `user.*` and `group.*` as far as they only read.
+//! `user.*`, and `group.*` as far as it only reads.
 
 use salt_proto::{Map, Value};
 
 use crate::args::Args;
 use crate::context::Context;
 use crate::registry::{CallError, Registry};
-use crate::system::{User, errno_text};
+use crate::system::{Observe, User, errno_text};
+
+pub(crate) mod change;
 
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    change::register(registry);
     let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
         registry.add(name, signature, doc, function);
     };
@@ -22,7 +25,7 @@ pub(super) fn register(registry: &mut Registry) {
             .user(&args.text("name")?)
             .map_err(unreadable)?
         {
-            Some(user) => info(&user, context),
+            Some(user) => Ok(info(&user, context.system)?.into()),
             None => Ok(Map::new().into()),
         },
     );
@@ -34,8 +37,8 @@ pub(super) fn register(registry: &mut Registry) {
             let users = context.system.users().map_err(unreadable)?;
             users
                 .iter()
-                .map(|user| info(user, context))
-                .collect::<Result<Vec<_>, _>>()
+                .map(|user| Ok(info(user, context.system)?.into()))
+                .collect::<Result<Vec<Value>, CallError>>()
                 .map(Value::from)
         },
     );
@@ -64,7 +67,7 @@ pub(super) fn register(registry: &mut Registry) {
             .user(&args.text("name")?)
             .map_err(unreadable)?
         {
-            Some(user) => Ok(groups(&user, context)?.into_iter().collect()),
+            Some(user) => Ok(groups(&user, context.system)?.into_iter().collect()),
             None => Ok(Value::List(Vec::new())),
         },
     );
@@ -114,9 +117,8 @@ fn unreadable(error: std::io::Error) -> CallError {
 }
 
 /// The names of a user's groups, sorted, the primary one included.
-fn groups(user: &User, context: &Context<'_>) -> Result<Vec<String>, CallError> {
-    let mut names: Vec<String> = context
-        .system
+fn groups(user: &User, machine: &dyn Observe) -> Result<Vec<String>, CallError> {
+    let mut names: Vec<String> = machine
         .groups()
         .map_err(unreadable)?
         .into_iter()
@@ -128,13 +130,13 @@ fn groups(user: &User, context: &Context<'_>) -> Result<Vec<String>, CallError> 
     Ok(names)
 }
 
-fn info(user: &User, context: &Context<'_>) -> Answer {
+pub(crate) fn info(user: &User, machine: &dyn Observe) -> Result<Map, CallError> {
     // Full name, room, work phone, home phone and whatever else.
     let mut facts = user.gecos.splitn(5, ',');
     let mut fact = || Value::from(facts.next().unwrap_or_default());
     Ok(Map::from([
         ("gid", Value::from(user.gid)),
-        ("groups", groups(user, context)?.into_iter().collect()),
+        ("groups", groups(user, machine)?.into_iter().collect()),
         ("home", user.home.to_string_lossy().into_owned().into()),
         ("name", user.name.as_str().into()),
         ("passwd", user.password.as_str().into()),
@@ -145,15 +147,76 @@ fn info(user: &User, context: &Context<'_>) -> Answer {
         ("workphone", fact()),
         ("homephone", fact()),
         ("other", fact()),
-    ])
-    .into())
+    ]))
 }
 
-fn group_info(group: &crate::system::Group) -> Map {
+pub(crate) fn group_info(group: &crate::system::Group) -> Map {
     Map::from([
         ("name", Value::from(group.name.as_str())),
         ("passwd", group.password.as_str().into()),
         ("gid", group.gid.into()),
         ("members", group.members.iter().collect()),
     ])
+}
+
+/// The names of the groups that list a user as a member, in the order of the database.
+pub(crate) fn memberships(machine: &dyn Observe, name: &str) -> Result<Vec<String>, CallError> {
+    Ok(machine
+        .groups()
+        .map_err(unreadable)?
+        .into_iter()
+        .filter(|group| group.members.iter().any(|member| member == name))
+        .map(|group| group.name)
+        .collect())
+}
+
+/// The number of a group that is given by name or by number; `None` when there is none of
+/// that name.
+pub(crate) fn gid_of(machine: &dyn Observe, group: &str) -> Result<Option<u32>, CallError> {
+    if let Ok(gid) = group.parse() {
+        return Ok(Some(gid));
+    }
+    Ok(machine
+        .group(group)
+        .map_err(unreadable)?
+        .map(|group| group.gid))
+}
+
+/// The number that `useradd` (`kind` is `UID`) or `groupadd` (`GID`) chooses where none is
+/// stated: after the highest in use, for system accounts before the lowest.
+pub(crate) fn next_number(machine: &dyn Observe, kind: &str, taken: &[u32], system: bool) -> u32 {
+    let text = machine
+        .text(std::path::Path::new("/etc/login.defs"))
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let limit = |name: &str, default: u32| {
+        text.lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                (words.next()? == name).then(|| words.next()?.parse().ok())?
+            })
+            .next_back()
+            .unwrap_or(default)
+    };
+    if system {
+        let floor = limit(&format!("{kind}_MIN"), 1000);
+        let low = limit(&format!("SYS_{kind}_MIN"), 100);
+        let high = limit(&format!("SYS_{kind}_MAX"), floor.saturating_sub(1));
+        let lowest = taken.iter().filter(|n| (low..=high).contains(*n)).min();
+        let next = lowest.map_or(high, |n| n.saturating_sub(1));
+        return (low..=next)
+            .rev()
+            .chain((low..=high).rev())
+            .find(|n| !taken.contains(n))
+            .unwrap_or(high);
+    }
+    let low = limit(&format!("{kind}_MIN"), 1000);
+    let high = limit(&format!("{kind}_MAX"), 60000);
+    let highest = taken.iter().filter(|n| (low..=high).contains(*n)).max();
+    let next = highest.map_or(low, |n| n.saturating_add(1));
+    (next..=high)
+        .chain(low..=high)
+        .find(|n| !taken.contains(n))
+        .unwrap_or(low)
 }

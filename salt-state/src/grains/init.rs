@@ -1,4 +1,6 @@
 //! What started the machine.
+//!
+//! The rules are those that the recordings in `tests/vectors/grains/init.json` show.
 
 use std::io::Read;
 use std::path::Path;
@@ -10,17 +12,16 @@ use crate::system::{Command, Observe, Output};
 use super::text;
 
 pub(super) fn gather(machine: &dyn Observe, grains: &mut Map) {
-    if machine.which("systemctl").is_some()
-        && let Some(systemd) = systemd(machine)
-    {
+    if let Some(systemd) = systemd(machine) {
         grains.insert("systemd", systemd);
     }
     grains.insert("init", init(machine));
 }
 
-/// Version and build options: the first line is `systemd 252 (252.38-1~deb12u1)`, the
-/// second lists the options.
+/// Version and build options: the first line of `systemctl --version` is
+/// `systemd 252 (252.38-1~deb12u1)`, the second lists the options.
 fn systemd(machine: &dyn Observe) -> Option<Map> {
+    machine.which("systemctl")?;
     let output = machine
         .query(&Command::new("systemctl").arg("--version"))
         .ok()
@@ -32,99 +33,90 @@ fn systemd(machine: &dyn Observe) -> Option<Map> {
     Some(Map::from([("version", version), ("features", features)]))
 }
 
+/// sd_booted(3) tells systemd; any other is known by the first process's command line.
 fn init(machine: &dyn Observe) -> &'static str {
     if machine.exists(Path::new("/run/systemd/system")) {
         return "systemd";
     }
-    let command = text(machine, "/proc/1/cmdline");
-    let words: Vec<&str> = command
-        .split(['\0', ' ', '\n'])
+    let line = text(machine, "/proc/1/cmdline");
+    let words: Vec<&str> = line
+        .split(|c: char| c == '\0' || c.is_whitespace())
         .filter(|word| !word.is_empty())
         .collect();
-    let Some(first) = words.first() else {
-        return "unknown";
+    let Some(program) = words.first().and_then(|first| machine.which(first)) else {
+        return of_container(machine, &words);
     };
-    let program = machine.which(first);
-    if let Some(program) = program.filter(|path| path.to_string_lossy().ends_with("bin/init")) {
-        return kind_of(machine, &program).unwrap_or("unknown");
-    }
-    let runs = |name: &str| {
-        machine
-            .which(name)
-            .is_some_and(|path| words.iter().any(|word| Path::new(word) == path))
-    };
-    match words.as_slice() {
-        _ if runs("supervisord") => "supervisord",
-        _ if runs("dumb-init") => "dumb-init",
-        _ if runs("tini") => "tini",
-        ["runit"] => "runit",
-        words if words.contains(&"/sbin/my_init") => "runit",
-        _ => "unknown",
+    match program.to_string_lossy().ends_with("bin/init") {
+        true => named_in(machine, &program).unwrap_or("unknown"),
+        false => of_container(machine, &words),
     }
 }
 
-/// An `init` names itself in its own text.
-fn kind_of(machine: &dyn Observe, program: &Path) -> Option<&'static str> {
-    const KINDS: [&str; 3] = ["upstart", "sysvinit", "systemd"];
-    const LONGEST: usize = 8;
-    let mut file = machine.open(program).ok()??.take(64 << 20);
-    let mut block = vec![0; 64 << 10];
-    let mut window = Vec::new();
-    loop {
-        let read = file.read(&mut block).ok().filter(|read| *read > 0)?;
-        window.extend(block.iter().take(read).map(u8::to_ascii_lowercase));
-        let here = |kind: &str| {
-            window
-                .windows(kind.len())
-                .any(|bytes| bytes == kind.as_bytes())
-        };
-        if let Some(kind) = KINDS.into_iter().find(|kind| here(kind)) {
-            return Some(kind);
-        }
-        // A name may begin in this block and end in the next.
-        let keep = window.len().saturating_sub(LONGEST);
-        window.drain(..keep);
+/// The first process of many containers, by the words of its command line: a supervisor
+/// stands there with the whole path under which it is installed.
+fn of_container(machine: &dyn Observe, words: &[&str]) -> &'static str {
+    let supervisor = ["supervisord", "dumb-init", "tini"]
+        .into_iter()
+        .find(|name| {
+            machine
+                .which(name)
+                .is_some_and(|path| words.iter().any(|word| Path::new(word) == path))
+        });
+    match supervisor {
+        Some(name) => name,
+        None if words == ["runit"] || words.contains(&"/sbin/my_init") => "runit",
+        None => "unknown",
     }
+}
+
+/// Which of the three families an `init` belongs to: each names itself in its own text,
+/// and the first of these names that occurs counts.
+fn named_in(machine: &dyn Observe, program: &Path) -> Option<&'static str> {
+    const NAMES: [&str; 3] = ["upstart", "sysvinit", "systemd"];
+    /// What of a block is looked at again with the next: a name less one letter.
+    const OVERLAP: usize = 7;
+    /// No `init` is longer.
+    const MOST: u64 = 64 << 20;
+
+    let mut file = machine.open(program).ok()??.take(MOST);
+    let mut block = vec![0; 64 << 10];
+    let mut window = Vec::with_capacity(block.len() + OVERLAP);
+    let mut best = NAMES.len();
+    while let Some(length) = file.read(&mut block).ok().filter(|length| *length > 0) {
+        window.extend(block.iter().take(length).map(u8::to_ascii_lowercase));
+        let better = NAMES.iter().take(best).position(|name| {
+            window
+                .windows(name.len())
+                .any(|bytes| bytes == name.as_bytes())
+        });
+        best = better.unwrap_or(best);
+        if best == 0 {
+            break;
+        }
+        let old = window.len().saturating_sub(OVERLAP);
+        window.drain(..old);
+    }
+    NAMES.get(best).copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::FakeSystem;
-
-    #[test]
-    fn what_runs_first_is_told_by_its_command_line_and_its_text() {
-        let first = |line: &str| FakeSystem::new().file("/proc/1/cmdline", line);
-        let with_init = |content: &[u8]| {
-            let machine = first("/sbin/init\0").program("/sbin/init");
-            let options = crate::system::WriteOptions::new();
-            crate::system::System::write(&machine, Path::new("/sbin/init"), content, &options)
-                .unwrap();
-            machine
-        };
-
-        assert_eq!(
-            init(&FakeSystem::new().directory("/run/systemd/system")),
-            "systemd"
-        );
-        assert_eq!(init(&FakeSystem::new()), "unknown");
-        assert_eq!(init(&first("sleep\0infinity\0")), "unknown");
-        assert_eq!(init(&first("runit\0")), "runit");
-        assert_eq!(
-            init(&first("/usr/bin/tini\0--\0x\0").program("/usr/bin/tini")),
-            "tini"
-        );
-        assert_eq!(init(&with_init(b"\x7fELF SysVinit 2.96")), "sysvinit");
-        assert_eq!(init(&with_init(b"\x7fELF busybox")), "unknown");
-    }
+    use crate::system::{FakeSystem, System, WriteOptions};
 
     #[test]
     fn a_name_across_two_blocks_is_found() {
         let mut content = vec![b'x'; (64 << 10) - 4];
-        content.extend(b"upstart");
+        content.extend(b"UpStart");
         let machine = FakeSystem::new().file("/bin/init", content);
+        let path = Path::new("/bin/init");
 
-        assert_eq!(kind_of(&machine, Path::new("/bin/init")), Some("upstart"));
+        assert_eq!(named_in(&machine, path), Some("upstart"));
+
+        machine
+            .write(path, b"busybox", &WriteOptions::new())
+            .unwrap();
+        assert_eq!(named_in(&machine, path), None);
     }
 
     #[test]

@@ -6,9 +6,15 @@ use std::time::Duration;
 
 use salt_proto::{Map, Value};
 
-use crate::system::{Command, Interface, InterfaceAddress, Observe, Output, hosts_addresses};
+use crate::system::{Interface, InterfaceAddress, Observe, addresses_of, hosts_addresses};
 
 use super::{host_names, text};
+
+/// Where the resolver is configured: what is behind systemd's own comes first.
+const RESOLVERS: [&str; 2] = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
+
+/// How long a name server may take to say what our addresses are.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn gather(machine: &dyn Observe, config: &Map, grains: &mut Map) {
     let names = host_names(machine);
@@ -22,7 +28,9 @@ pub(super) fn gather(machine: &dyn Observe, config: &Map, grains: &mut Map) {
     addresses(&interfaces, &own, grains);
     grains.insert("fqdns", other_names(machine, config, &interfaces));
     gateways(machine, grains);
-    grains.insert("dns", resolver(machine));
+    if RESOLVERS.iter().any(|path| machine.exists(Path::new(path))) {
+        grains.insert("dns", resolver(machine));
+    }
 }
 
 fn addresses(interfaces: &[Interface], own: &[IpAddr], grains: &mut Map) {
@@ -98,28 +106,19 @@ fn is_alias(address: &InterfaceAddress) -> bool {
     address.secondary && address.address.is_ipv4()
 }
 
-/// The addresses of our own name: the hosts file's, else the name service's when `ask`.
+/// The addresses of our own name: the hosts file's first of each family, else what the
+/// name service knows when `ask`.
 fn of_name(machine: &dyn Observe, name: &str, ask: bool) -> Vec<IpAddr> {
     let mut found = hosts_addresses(machine, name);
     if found.is_empty() && ask {
-        let command = Command::new("getent")
-            .args(["ahosts", "--", name])
-            .timeout(Duration::from_secs(2));
-        let answer = machine.query(&command).ok().filter(Output::is_success);
-        found = answer
-            .map(|output| output.stdout_text())
-            .unwrap_or_default()
-            .lines()
-            .filter_map(|line| line.split_whitespace().next()?.parse().ok())
-            .collect();
+        return addresses_of(machine, name, PATIENCE);
     }
-    let mut unique = Vec::with_capacity(found.len());
-    for address in found {
-        if !unique.contains(&address) {
-            unique.push(address);
-        }
-    }
-    unique
+    let first = |wanted: fn(&IpAddr) -> bool| found.iter().copied().find(wanted);
+    let (v4, v6) = (first(IpAddr::is_ipv4), first(IpAddr::is_ipv6));
+    found.clear();
+    found.extend(v4);
+    found.extend(v6);
+    found
 }
 
 /// All names of our addresses. Off unless configured, as in Salt; and then only those of
@@ -276,18 +275,17 @@ pub(crate) fn routes6(machine: &dyn Observe) -> Vec<Route6> {
 /// The resolver's configuration: that behind systemd's own, if it runs, else
 /// `/etc/resolv.conf`.
 pub(crate) fn resolver(machine: &dyn Observe) -> Map {
-    let behind = "/run/systemd/resolve/resolv.conf";
-    let path = if machine.exists(Path::new(behind)) {
-        behind
-    } else {
-        "/etc/resolv.conf"
-    };
+    let path = RESOLVERS
+        .into_iter()
+        .find(|path| machine.exists(Path::new(path)))
+        .unwrap_or_default();
     let (mut servers, mut sort, mut search, mut options) = (vec![], vec![], vec![], vec![]);
     let mut domain = String::new();
     for line in text(machine, path).lines() {
         let line = line.split(['#', ';']).next().unwrap_or_default();
         let mut words = line.split_whitespace().map(str::to_owned);
-        match words.next().as_deref() {
+        let keyword = words.next().map(|word| word.to_ascii_lowercase());
+        match keyword.as_deref() {
             Some("nameserver") => {
                 let server = words.next().and_then(|word| {
                     let plain = word.split('%').next()?.parse::<IpAddr>().ok()?;
@@ -297,7 +295,7 @@ pub(crate) fn resolver(machine: &dyn Observe) -> Map {
             }
             Some("domain") => domain = words.next().unwrap_or_default(),
             Some("search") => search = words.collect(),
-            Some("sortlist") => sort.extend(words),
+            Some("sortlist") => sort.extend(words.filter_map(|word| network(&word))),
             // Salt takes one option of a line.
             Some("options") => options.extend(words.next().filter(|one| !options.contains(one))),
             _ => {}
@@ -321,56 +319,28 @@ pub(crate) fn resolver(machine: &dyn Observe) -> Map {
     ])
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::system::FakeSystem;
-    use crate::yaml;
-
-    /// Recorded with Salt 3008.3.
-    #[test]
-    fn the_resolvers_configuration_is_read() {
-        let check = |content: &str, expected: &str| {
-            let machine = FakeSystem::new().file("/etc/resolv.conf", content);
-            let expected = yaml::load(expected).unwrap();
-            let found = resolver(&machine);
-            for (key, value) in expected.as_map().unwrap() {
-                assert_eq!(found.get_value(key), Some(value), "{content}");
-            }
-            assert_eq!(found.len(), 7);
-        };
-        check(
-            "nameserver 10.0.0.1\nnameserver fe80::1%eth0\nnameserver bad\nsearch a.b c.d\n\
-             options ndots:2 timeout:1\n",
-            "{nameservers: [10.0.0.1, 'fe80::1%eth0'], ip4_nameservers: [10.0.0.1],
-              ip6_nameservers: ['fe80::1%eth0'], domain: '', search: [a.b, c.d],
-              options: ['ndots:2'], sortlist: []}",
-        );
-        check(
-            "# c\n; d\nnameserver 1.1.1.1 # tail\nnameserver 1.1.1.1\n",
-            "{nameservers: [1.1.1.1]}",
-        );
-        check(
-            "search a\nsearch b c\ndomain x.y\n",
-            "{search: [b, c], domain: x.y}",
-        );
-        check(
-            "options a\noptions b\nnameserver\n",
-            "{options: [a, b], nameservers: []}",
-        );
-    }
-
-    #[test]
-    fn systemds_own_configuration_comes_first() {
-        let machine = FakeSystem::new()
-            .file("/etc/resolv.conf", "nameserver 127.0.0.53\n")
-            .file(
-                "/run/systemd/resolve/resolv.conf",
-                "nameserver 192.0.2.53\n",
-            );
-
-        let servers = resolver(&machine).get("nameservers").cloned();
-
-        assert_eq!(servers, Some(Value::List(vec!["192.0.2.53".into()])));
-    }
+/// An address of `sortlist` with its mask, `10.0.0.0/255.0.0.0`: the stated one, else the
+/// natural one of its class, resolv.conf(5).
+fn network(word: &str) -> Option<String> {
+    let (address, mask) = match word.split_once('/') {
+        Some((address, mask)) => (address, Some(mask)),
+        None => (word, None),
+    };
+    let address: Ipv4Addr = address.parse().ok()?;
+    let of_length = |length: u32| {
+        let bits = u32::MAX.checked_shl(32 - length.min(32)).unwrap_or(0);
+        Ipv4Addr::from(bits)
+    };
+    let mask = match mask {
+        Some(mask) => match mask.parse::<u32>() {
+            Ok(length) if length <= 32 => of_length(length),
+            _ => mask.parse().ok()?,
+        },
+        None => match address.octets() {
+            [..128, _, _, _] => of_length(8),
+            [128..192, _, _, _] => of_length(16),
+            _ => of_length(24),
+        },
+    };
+    Some(format!("{address}/{mask}"))
 }

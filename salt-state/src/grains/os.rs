@@ -1,4 +1,10 @@
-//! Which distribution this is, from `os-release`.
+//! Which distribution this is, from os-release(5) and `/etc/lsb-release`.
+//!
+//! Which of their values become which grain, and by which word Salt calls a distribution,
+//! is what the recordings in `tests/vectors/grains/os-release.json` (whole files of
+//! distributions) and `os-rules.json` (files with one thing changed) show.
+
+use std::path::Path;
 
 use salt_proto::{Map, Value};
 
@@ -55,35 +61,34 @@ impl Release {
     fn of(machine: &dyn Observe) -> Self {
         let found = ["/etc/os-release", "/usr/lib/os-release"]
             .into_iter()
-            .map(|path| text(machine, path))
-            .find(|text| !text.is_empty())
-            .unwrap_or_default();
-        let mut this = Self {
-            fields: Map::from([("NAME", "Linux"), ("ID", "linux"), ("PRETTY_NAME", "Linux")]),
-            ..Self::default()
-        };
-        this.fields.extend(assignments(&found));
-
-        let mut lsb = assignments(&text(machine, "/etc/lsb-release"));
-        lsb.retain(|_, value| value.is_true());
-        let lsb = |name| lsb.str(name).map(str::to_owned);
-        if let Some(id) = lsb("DISTRIB_ID") {
-            this.lsb_id = Some(id);
-            this.lsb_release = lsb("DISTRIB_RELEASE");
-            this.lsb_codename = lsb("DISTRIB_CODENAME");
-            this.lsb_description = lsb("DISTRIB_DESCRIPTION");
-            return this;
+            .map(Path::new)
+            .find(|path| machine.exists(path));
+        let lsb = lsb_release(&text(machine, "/etc/lsb-release"));
+        let mut this = Self::default();
+        if let Some(path) = found {
+            this.fields = Map::from([("NAME", "Linux"), ("ID", "linux"), ("PRETTY_NAME", "Linux")]);
+            let content = machine.text(path).ok().flatten().unwrap_or_default();
+            this.fields.extend(assignments(&content));
         }
         let own = |name| this.fields.str(name).map(str::to_owned);
-        this.lsb_id = own("NAME");
-        this.lsb_release = own("VERSION_ID");
+        if lsb.contains_key("DISTRIB_ID") {
+            let said = |name| lsb.str(name).map(str::to_owned);
+            this.lsb_id = said("DISTRIB_ID");
+            this.lsb_release = said("DISTRIB_RELEASE");
+            this.lsb_codename = said("DISTRIB_CODENAME");
+            this.lsb_description = said("DISTRIB_DESCRIPTION");
+            return this;
+        }
+        this.lsb_id = own("NAME").map(|name| name.trim().to_owned());
         this.lsb_codename = own("VERSION_CODENAME").or_else(|| own("PRETTY_NAME"));
-        if matches!(this.id(), "rocky" | "almalinux") {
+        if matches!(this.os().as_str(), "Rocky" | "AlmaLinux") {
             this.lsb_codename = this.in_parentheses().or_else(|| this.lsb_codename.take());
         }
-        if this.lacks_minor() {
-            this.lsb_release = None;
-        }
+        this.lsb_release = match this.product() {
+            Some(("opensuse", version)) => Some(version.to_owned()),
+            _ if this.lacks_minor() => None,
+            _ => this.fields.str("VERSION_ID").map(str::to_owned),
+        };
         this
     }
 
@@ -107,14 +112,23 @@ impl Release {
         Some(rest.split_once(')')?.0.to_owned())
     }
 
-    /// Who the SUSE family says made it: `cpe:/o:opensuse:leap:15.5`.
+    /// Vendor, in small letters, and version in the product's CPE name, either form:
+    /// `cpe:/o:opensuse:leap:15.5`, `cpe:2.3:o:suse:sles:15:*:…`.
+    fn product(&self) -> Option<(&'static str, &str)> {
+        let name = self.field("CPE_NAME");
+        let rest = name
+            .strip_prefix("cpe:2.3:")
+            .or_else(|| name.strip_prefix("cpe:/"))?;
+        let mut parts = rest.split(':').skip(1);
+        let (vendor, _product, version) = (parts.next()?, parts.next()?, parts.next()?);
+        let vendor = ["opensuse", "suse"]
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(vendor))?;
+        Some((vendor, version))
+    }
+
     fn is_suse(&self) -> bool {
-        let cpe = self.field("CPE_NAME");
-        let rest = cpe
-            .strip_prefix("cpe:/")
-            .or_else(|| cpe.strip_prefix("cpe:2.3:"))
-            .unwrap_or_default();
-        matches!(rest.split(':').nth(1), Some("suse" | "opensuse"))
+        self.product().is_some()
     }
 
     fn full_name(&self) -> String {
@@ -132,61 +146,26 @@ impl Release {
             return "SUSE".to_owned();
         }
         let name = self.field("NAME").trim();
-        let known = match self.id() {
-            "almalinux" => "AlmaLinux",
-            "alinux" => "Alinux",
-            "altlinux" => "ALT",
-            "arch" => "Arch",
-            "archarm" => "Arch ARM",
-            "astra" if name.contains("Orel") => "AstraLinuxCE",
-            "astra" if name.contains("Smolensk") => "AstraLinuxSE",
-            "cloudlinux" => "CloudLinux",
-            "debian" => "Debian",
-            "fedora" => "Fedora",
-            "gentoo" => "Gentoo",
-            "linuxmint" => "Mint",
-            "manjaro" => "Manjaro",
-            "mendel" => "Mendel",
-            "neon" => "KDE neon",
-            "ol" => "OEL",
-            "photon" => "VMware Photon OS",
-            "pop" => "Pop",
-            "poky" => "Poky",
-            "raspbian" => "Raspbian",
-            "rhel" => "RedHat",
-            "rocky" => "Rocky",
-            "scientific" => "ScientificLinux",
-            "univention" => "Univention",
-            "virtuozzo" => "Virtuozzo",
-            "void" => "Void",
-            _ => return without_linux(name),
-        };
-        known.to_owned()
+        match self.id() {
+            "pop" if name.starts_with("Pop!") => return "Pop".to_owned(),
+            "astra" if name.contains("Orel") => return "AstraLinuxCE".to_owned(),
+            "astra" if name.contains("Smolensk") => return "AstraLinuxSE".to_owned(),
+            _ => {}
+        }
+        let exact = NAMES.iter().find(|(known, _)| *known == name);
+        let begun = || BEGINNINGS.iter().find(|(known, _)| name.starts_with(known));
+        exact
+            .or_else(begun)
+            .map_or_else(|| without_linux(name), |(_, os)| (*os).to_owned())
     }
 
+    /// A distribution that belongs to no family is one.
     fn family(&self) -> String {
         let os = self.os();
-        let family = match os.as_str() {
-            "AstraLinuxCE" | "AstraLinuxSE" | "Cumulus" | "Deepin" | "Devuan" | "IDMS"
-            | "KDE neon" | "Kali" | "Linaro" | "Mendel" | "Mint" | "OSMC" | "Parrot OS" | "Pop"
-            | "Raspbian" | "Trisquel" | "TurnKey" | "Ubuntu" | "Univention" | "antiX"
-            | "elementary" | "elementary OS" | "neon" => "Debian",
-            "ALT" | "Alinux" | "AlmaLinux" | "AlmaLinux Kitten" | "AlterOS" | "Amazon"
-            | "CentOS" | "CentOS Stream" | "CloudLinux" | "Fedora" | "OEL" | "OVS" | "RED OS"
-            | "RES" | "RedHat" | "Rocky" | "Sangoma" | "ScientificLinux" | "VMware Photon OS"
-            | "Virtuozzo" | "XCP" | "XCP-ng" | "XenServer" | "openEuler" => "RedHat",
-            "SLED"
-            | "SLES"
-            | "SLES_SAP"
-            | "openSUSE"
-            | "openSUSE Leap"
-            | "openSUSE Tumbleweed"
-            | "SUSE" => "Suse",
-            "Antergos" | "Arch ARM" | "EndeavourOS" | "Manjaro" | "Manjaro ARM" => "Arch",
-            "Funtoo" => "Gentoo",
-            _ => return os,
-        };
-        family.to_owned()
+        let family = FAMILIES
+            .iter()
+            .find(|(_, members)| members.contains(&os.as_str()));
+        family.map_or(os, |(family, _)| (*family).to_owned())
     }
 
     fn codename(&self) -> String {
@@ -202,17 +181,17 @@ impl Release {
             return release.trim().to_owned();
         }
         if self.lacks_minor() {
-            let line = line(machine, "/etc/centos-release").unwrap_or_default();
-            return line
-                .split_whitespace()
-                .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
-                .map_or_else(|| self.field("VERSION_ID").to_owned(), str::to_owned);
+            return number_in(machine, "/etc/centos-release")
+                .unwrap_or_else(|| self.field("VERSION_ID").to_owned());
         }
         if self.id() == "debian" {
             // What becomes the next release has no number yet: `trixie/sid`.
             return line(machine, "/etc/debian_version").unwrap_or_default();
         }
-        self.field("VERSION_ID").to_owned()
+        match self.field("VERSION_ID") {
+            "" => number_in(machine, "/etc/gentoo-release").unwrap_or_default(),
+            version => version.to_owned(),
+        }
     }
 
     /// Name and release in one word: the whole release where two of a year differ.
@@ -230,34 +209,168 @@ impl Release {
     }
 }
 
-/// Takes "Linux" and "GNU/Linux" with the character before it out of a name.
+/// Names with a word of Salt's own.
+const NAMES: [(&str, &str); 7] = [
+    ("Enterprise", "OEL"),
+    ("Fedora Remix for WSL", "Fedora"),
+    ("Linux Mint", "Mint"),
+    ("Oracle Linux Server", "OEL"),
+    ("Photon", "VMware Photon OS"),
+    ("SLES", "SUSE"),
+    ("neon", "KDE neon"),
+];
+
+/// Names that stand for all that begin like them.
+const BEGINNINGS: [(&str, &str); 6] = [
+    ("Alibaba Cloud Linux", "Alinux"),
+    ("AlmaLinux", "AlmaLinux"),
+    ("Amazon Linux", "Amazon"),
+    ("Red Hat Enterprise Linux", "RedHat"),
+    ("Scientific", "ScientificLinux"),
+    ("Univention", "Univention"),
+];
+
+/// The families and who belongs to them besides the one with the family's name.
+const FAMILIES: [(&str, &[&str]); 6] = [
+    (
+        "Arch",
+        &[
+            "Antergos",
+            "Arch ARM",
+            "EndeavourOS",
+            "Manjaro",
+            "Manjaro ARM",
+        ],
+    ),
+    (
+        "Debian",
+        &[
+            "AstraLinuxCE",
+            "AstraLinuxSE",
+            "Cumulus",
+            "Deepin",
+            "Devuan",
+            "GCEL",
+            "IDMS",
+            "KDE neon",
+            "Kali",
+            "Linaro",
+            "Mendel",
+            "Mint",
+            "OSMC",
+            "Parrot OS",
+            "Pop",
+            "Raspbian",
+            "Trisquel",
+            "TurnKey",
+            "Ubuntu",
+            "Univention",
+            "antiX",
+            "elementary",
+            "elementary OS",
+        ],
+    ),
+    ("Gentoo", &["Funtoo"]),
+    ("Mandriva", &["Mandrake"]),
+    (
+        "RedHat",
+        &[
+            "ALT",
+            "Alinux",
+            "AlmaLinux",
+            "AlterOS",
+            "Amazon",
+            "CentOS",
+            "CentOS Stream",
+            "CloudLinux",
+            "Fedora",
+            "OEL",
+            "OVS",
+            "RED OS",
+            "RES",
+            "Rocky",
+            "Sangoma",
+            "ScientificLinux",
+            "VMware Photon OS",
+            "Virtuozzo",
+            "XCP",
+            "XCP-ng",
+            "XenServer",
+            "openEuler",
+        ],
+    ),
+    (
+        "Suse",
+        &[
+            "SLED",
+            "SLES_SAP",
+            "SUSE",
+            "SUSE Enterprise Server",
+            "openSUSE",
+            "openSUSE Leap",
+            "openSUSE Tumbleweed",
+        ],
+    ),
+];
+
+/// A name without "Linux" and "GNU/Linux" where a separator stands before it.
 fn without_linux(name: &str) -> String {
-    let lower = name.to_ascii_lowercase();
-    let mut out = String::new();
-    let mut rest = 0;
-    while let Some(found) = lower.get(rest..).and_then(|text| text.find("linux")) {
-        let at = rest + found;
-        let end = at + "linux".len();
-        let before = name.get(rest..at).unwrap_or_default();
-        let before = match before
-            .len()
-            .checked_sub(4)
-            .and_then(|cut| before.split_at_checked(cut))
-        {
-            Some((start, gnu)) if gnu.eq_ignore_ascii_case("gnu/") => start,
-            _ => before,
-        };
-        let mut characters = before.chars();
-        match characters.next_back() {
-            Some(last) if !last.is_alphanumeric() && last != '_' => {
-                out.push_str(characters.as_str());
-            }
-            _ => out.push_str(name.get(rest..end).unwrap_or_default()),
+    let mut kept = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(at) = rest.to_ascii_lowercase().find("linux") {
+        let (before, after) = rest.split_at(at);
+        let (word, after) = after.split_at("linux".len());
+        match without_separator(before) {
+            Some(before) => kept.push_str(before),
+            None => kept.extend([before, word]),
         }
-        rest = end;
+        rest = after;
     }
-    out.push_str(name.get(rest..).unwrap_or_default());
-    out.trim().to_owned()
+    kept.push_str(rest);
+    kept.trim().to_owned()
+}
+
+/// What is before ` `, `/` or ` GNU/` at the end; `None` when no separator is there.
+fn without_separator(text: &str) -> Option<&str> {
+    let cut = |text: &'_ str| {
+        let last = text.chars().next_back()?;
+        (!last.is_alphanumeric() && last != '_').then(|| text.len() - last.len_utf8())
+    };
+    let gnu = text
+        .len()
+        .checked_sub("gnu/".len())
+        .and_then(|at| text.split_at_checked(at))
+        .filter(|(_, tail)| tail.eq_ignore_ascii_case("gnu/"))
+        .and_then(|(head, _)| cut(head));
+    text.get(..gnu.or_else(|| cut(text))?)
+}
+
+/// The first word of a release file that begins with a digit: `CentOS Linux release
+/// 7.9.2009 (Core)`.
+fn number_in(machine: &dyn Observe, path: &str) -> Option<String> {
+    line(machine, path)?
+        .split_whitespace()
+        .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
+        .map(str::to_owned)
+}
+
+/// The lines of `/etc/lsb-release`; a value without quotes ends at a blank, and an empty
+/// one is none.
+fn lsb_release(text: &str) -> Map {
+    let mut all = Map::new();
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
+        let quoted = ['"', '\'']
+            .into_iter()
+            .find_map(|quote| value.strip_prefix(quote)?.split(quote).next());
+        let plain = || value.split_whitespace().next();
+        if let Some(value) = quoted.or_else(plain).filter(|value| !value.is_empty()) {
+            all.insert(name, value);
+        }
+    }
+    all
 }
 
 /// `NAME="value"` lines as a shell reads them: os-release(5).
@@ -284,45 +397,46 @@ fn unquoted(value: &str) -> String {
     let mut characters = inside('"').unwrap_or(value).chars();
     while let Some(ch) = characters.next() {
         match ch {
-            '\\' => out.extend(characters.next()),
+            '\\' => match characters.next() {
+                Some(special @ ('\\' | '$' | '"' | '`')) => out.push(special),
+                other => out.extend(['\\'].into_iter().chain(other)),
+            },
             other => out.push(other),
         }
     }
     out
 }
 
-/// What the package manager calls the processor.
+/// What the package manager calls the processor: dpkg has words of its own, rpm only for
+/// the processors that the kernel names more finely.
 fn architecture(machine: &dyn Observe, family: &str, cpu: String) -> String {
-    if family != "Debian" {
-        return cpu;
-    }
-    let asked = Command::new("dpkg").arg("--print-architecture");
+    let asked = match family {
+        "Debian" => Command::new("dpkg").arg("--print-architecture"),
+        "RedHat" | "Suse" if cpu.starts_with("arm") && machine.which("rpm").is_some() => {
+            Command::new("rpm").args(["--eval", "%{_host_cpu}"])
+        }
+        _ => return cpu,
+    };
     machine
         .query(&asked)
         .ok()
         .filter(Output::is_success)
         .map(|output| output.stdout_text().trim().to_owned())
         .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| match cpu.as_str() {
-            "x86_64" => "amd64".to_owned(),
-            "i386" | "i486" | "i586" | "i686" => "i386".to_owned(),
-            "aarch64" => "arm64".to_owned(),
-            "armv7l" | "armv8l" => "armhf".to_owned(),
-            "armv5tel" | "armv6l" => "armel".to_owned(),
-            "ppc64le" => "ppc64el".to_owned(),
-            _ => cpu,
-        })
+        .unwrap_or(cpu)
 }
 
-/// Whether SELinux is on, and what `getenforce(8)` would say.
+/// Whether SELinux is on, and, where getenforce(8) is installed, what it would say; read
+/// where that program reads it.
 fn selinux(machine: &dyn Observe) -> Map {
     let enforced = match line(machine, "/sys/fs/selinux/enforce").as_deref() {
         Some("1") => "Enforcing",
         Some(_) => "Permissive",
         None => "Disabled",
     };
-    Map::from([
-        ("enabled", Value::Bool(enforced != "Disabled")),
-        ("enforced", enforced.into()),
-    ])
+    let mut found = Map::from([("enabled", enforced != "Disabled")]);
+    if machine.which("getenforce").is_some() {
+        found.insert("enforced", enforced);
+    }
+    found
 }

@@ -1,205 +1,231 @@
 //! Whether the machine is one.
+//!
+//! Several voices speak in turn, and a later one corrects what was heard before: a
+//! program that knows, OpenVZ's and Xen's files, the processor's name, the product's name
+//! and the control groups of the first process. Which voices count, for what and in which
+//! order is what the recordings in `tests/vectors/grains/virtual.json` show; the words are
+//! those of systemd-detect-virt(1) and virt-what(1).
 
 use std::path::Path;
 use std::time::Duration;
 
 use salt_proto::Map;
 
-use crate::system::{Command, Observe, Output};
+use crate::system::{Command, Observe};
 
 use super::{line, text};
 
-/// Values of `virtual` and `virtual_subtype`.
-type Found = (String, Option<&'static str>);
+/// The grains `virtual` and `virtual_subtype` as they are known so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Verdict {
+    kind: Option<&'static str>,
+    subtype: Option<&'static str>,
+}
+
+impl Verdict {
+    const fn of(kind: &'static str) -> Self {
+        Self {
+            kind: Some(kind),
+            subtype: None,
+        }
+    }
+
+    const fn with(kind: &'static str, subtype: &'static str) -> Self {
+        Self {
+            kind: Some(kind),
+            subtype: Some(subtype),
+        }
+    }
+
+    /// What `later` says counts; about what it is silent, this stays.
+    fn corrected(self, later: Self) -> Self {
+        Self {
+            kind: later.kind.or(self.kind),
+            subtype: later.subtype.or(self.subtype),
+        }
+    }
+}
 
 pub(super) fn gather(machine: &dyn Observe, grains: &mut Map) {
+    let maker = grains.str("manufacturer").unwrap_or_default();
     let product = grains.str("productname").unwrap_or_default();
-    let (mut kind, mut subtype) = from_systemd(machine)
-        .or_else(|| from_containers(machine))
-        .or_else(|| from_xen(machine, product))
-        .or_else(|| from_firmware(grains))
-        .or_else(|| from_processor(machine))
-        .unwrap_or_else(|| ("physical".to_owned(), None));
-    if kind == "xen" && subtype.is_none() {
-        subtype = from_xen(machine, product).and_then(|(_, subtype)| subtype);
-    }
-    if let Some((better, more)) = from_product(product) {
-        kind = better.to_owned();
-        subtype = more.or(subtype);
-    }
-    grains.insert("virtual", kind);
-    if let Some(subtype) = subtype {
+    let found = asked(machine, maker, product)
+        .corrected(open_vz(machine))
+        .corrected(xen(machine, product))
+        .corrected(processor(machine))
+        .corrected(of_product(product));
+    let found = container(machine, found);
+    grains.insert("virtual", found.kind.unwrap_or("physical"));
+    if let Some(subtype) = found.subtype {
         grains.insert("virtual_subtype", subtype);
     }
 }
 
-/// Products that are more telling than what was found otherwise.
-fn from_product(product: &str) -> Option<(&'static str, Option<&'static str>)> {
-    [
-        ("VirtualBox", "VirtualBox", None),
-        ("Google", "gce", None),
-        ("BHYVE", "bhyve", None),
-        ("RHEV Hypervisor", "kvm", Some("rhev")),
-        ("oVirt Node", "kvm", Some("ovirt")),
-    ]
-    .into_iter()
-    .find(|(name, ..)| product.contains(name))
-    .map(|(_, kind, subtype)| (kind, subtype))
-}
-
-/// `systemd-detect-virt` knows most; its words are translated into Salt's.
-fn from_systemd(machine: &dyn Observe) -> Option<Found> {
-    machine.which("systemd-detect-virt")?;
-    let ask = Command::new("systemd-detect-virt").timeout(Duration::from_secs(5));
-    let output = machine.query(&ask).ok().filter(Output::is_success)?;
-    let word = output.stdout_text().trim().to_owned();
-    let container = |subtype| Some(("container".to_owned(), Some(subtype)));
-    match word.as_str() {
-        "qemu" | "kvm" | "oracle" | "xen" | "bochs" | "chroot" | "uml" | "systemd-nspawn" => {
-            Some((word, None))
-        }
-        "vmware" => Some(("VMware".to_owned(), None)),
-        "microsoft" => Some(("VirtualPC".to_owned(), None)),
-        "amazon" => Some(("Nitro".to_owned(), Some("Amazon EC2"))),
-        "docker" => container("Docker"),
-        "podman" => container("Podman"),
-        word if word.starts_with("lxc") => container("LXC"),
-        _ => None,
+/// What a program says whose business this is. `virt-what`, a slow script, is asked where
+/// systemd has no answer or one that it words differently.
+fn asked(machine: &dyn Observe, maker: &str, product: &str) -> Verdict {
+    let first = said_by(machine, "systemd-detect-virt", of_systemd);
+    if first.kind.is_some_and(|kind| kind != "VirtualPC") {
+        return first;
+    }
+    if machine.which("virt-what").is_some() {
+        return first.corrected(said_by(machine, "virt-what", of_virt_what));
+    }
+    // dmidecode(8) prints the tables that the kernel shows in files, so it does not have
+    // to run; but Salt looks at them here only where it is installed.
+    match first.kind.is_none() && machine.which("dmidecode").is_some() {
+        true => of_maker(maker, product),
+        false => first,
     }
 }
 
-fn from_containers(machine: &dyn Observe) -> Option<Found> {
-    let container = |subtype| Some(("container".to_owned(), Some(subtype)));
-    if machine.exists(Path::new("/run/.containerenv")) {
-        return container("Podman");
+/// The first line of a program's answer that has a meaning.
+fn said_by(machine: &dyn Observe, program: &str, meaning: fn(&str) -> Option<Verdict>) -> Verdict {
+    if machine.which(program).is_none() {
+        return Verdict::default();
     }
-    if machine.exists(Path::new("/.dockerenv")) {
-        return container("Docker");
-    }
-    let groups = text(machine, "/proc/1/cgroup");
-    if groups.contains("/docker/") || groups.contains("/kubepods") {
-        return container("Docker");
-    }
-    if groups.contains("/lxc/") || text(machine, "/proc/1/environ").contains("container=lxc") {
-        return container("LXC");
-    }
-    if machine.is_dir(Path::new("/proc/vz")) {
-        let host = machine.is_file(Path::new("/proc/vz/version"));
-        let kind = if host { "openvzhn" } else { "openvzve" };
-        return Some((kind.to_owned(), None));
-    }
-    None
+    let ask = Command::new(program).timeout(Duration::from_secs(10));
+    machine
+        .query(&ask)
+        .ok()
+        .filter(crate::system::Output::is_success)
+        .and_then(|answer| {
+            answer
+                .stdout_text()
+                .lines()
+                .find_map(|word| meaning(word.trim()))
+        })
+        .unwrap_or_default()
 }
 
-fn from_xen(machine: &dyn Observe, product: &str) -> Option<Found> {
-    let guest = line(machine, "/sys/hypervisor/type").as_deref() == Some("xen");
-    let capabilities = line(machine, "/proc/xen/capabilities");
-    if !guest && capabilities.is_none() {
-        return None;
-    }
-    let privileged = capabilities.is_some_and(|text| text.contains("control_d"));
-    let subtype = if privileged {
-        "Xen Dom0"
-    } else if product == "HVM domU" {
-        "Xen HVM DomU"
+fn of_systemd(word: &str) -> Option<Verdict> {
+    Some(match word {
+        "amazon" => Verdict::with("Nitro", "Amazon EC2"),
+        "bochs" => Verdict::of("bochs"),
+        "chroot" => Verdict::of("chroot"),
+        "docker" => Verdict::with("container", "Docker"),
+        "kvm" => Verdict::of("kvm"),
+        "lxc" | "lxc-libvirt" => Verdict::with("container", "LXC"),
+        "microsoft" => Verdict::of("VirtualPC"),
+        "oracle" => Verdict::of("oracle"),
+        "podman" => Verdict::with("container", "Podman"),
+        "qemu" => Verdict::of("qemu"),
+        "systemd-nspawn" => Verdict::of("systemd-nspawn"),
+        "uml" => Verdict::of("uml"),
+        "vmware" => Verdict::of("VMware"),
+        "xen" => Verdict::of("xen"),
+        _ => return None,
+    })
+}
+
+fn of_virt_what(word: &str) -> Option<Verdict> {
+    Some(match word {
+        "docker" => Verdict::with("container", "Docker"),
+        "hyperv" => Verdict::of("HyperV"),
+        "ibm_power-kvm" | "kvm" => Verdict::of("kvm"),
+        "ibm_power-lpar_dedicated" => Verdict::with("LPAR", "dedicated"),
+        "ibm_power-lpar_shared" => Verdict::with("LPAR", "shared"),
+        "lxc" => Verdict::with("container", "LXC"),
+        "nutanix_ahv" => Verdict::with("kvm", "Nutanix AHV"),
+        "parallels" => Verdict::of("Parallels"),
+        "qemu" => Verdict::of("qemu"),
+        "uml" => Verdict::of("uml"),
+        "vmware" => Verdict::of("VMware"),
+        "xen" => Verdict::of("xen"),
+        _ => return None,
+    })
+}
+
+/// Whose hardware it pretends to be.
+fn of_maker(maker: &str, product: &str) -> Verdict {
+    let made_by = |name: &str| maker.contains(name);
+    if made_by("VMware") || product.contains("VMware") {
+        Verdict::of("VMware")
+    } else if made_by("Microsoft") && product == "Virtual Machine" {
+        Verdict::of("VirtualPC")
+    } else if made_by("Parallels") {
+        Verdict::of("Parallels")
+    } else if made_by("oVirt") {
+        Verdict::with("kvm", "ovirt")
+    } else if made_by("Nutanix") && product == "AHV" {
+        Verdict::with("kvm", "Nutanix AHV")
+    } else if made_by("BHYVE") {
+        Verdict::of("bhyve")
+    } else if made_by("QEMU") || made_by("Bochs") || made_by("Google") {
+        Verdict::of("kvm")
     } else {
-        "Xen PV DomU"
+        Verdict::default()
+    }
+}
+
+/// OpenVZ has `/proc/vz` on both sides, the node's own version only on the node.
+fn open_vz(machine: &dyn Observe) -> Verdict {
+    let has = |name| machine.exists(&Path::new("/proc/vz").join(name));
+    if has("version") {
+        Verdict::of("openvzhn")
+    } else if has("veinfo") {
+        Verdict::of("openvzve")
+    } else {
+        Verdict::default()
+    }
+}
+
+/// Xen's files are in `/proc/xen` (Dom0 and older guests) and on its own bus.
+fn xen(machine: &dyn Observe, product: &str) -> Verdict {
+    let full = product == "HVM domU";
+    let capabilities = line(machine, "/proc/xen/capabilities");
+    if capabilities
+        .as_deref()
+        .is_some_and(|text| text.contains("control_d"))
+    {
+        return Verdict::with("xen", "Xen Dom0");
+    }
+    let console = || machine.exists(Path::new("/sys/bus/xen/drivers/xenconsole"));
+    let disk = || {
+        let devices = machine.list(Path::new("/sys/bus/xen/devices"));
+        let is_disk = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("vbd-");
+        devices.unwrap_or_default().iter().any(is_disk)
     };
-    Some(("xen".to_owned(), Some(subtype)))
+    if capabilities.is_none() && !console() && !(full && disk()) {
+        return Verdict::default();
+    }
+    Verdict::with("xen", if full { "Xen HVM DomU" } else { "Xen PV DomU" })
 }
 
-fn from_firmware(grains: &Map) -> Option<Found> {
-    let maker = grains.str("manufacturer").unwrap_or_default();
-    let product = grains.str("productname").unwrap_or_default();
-    let found = |kind: &str, subtype| Some((kind.to_owned(), subtype));
-    match maker {
-        "QEMU" | "Bochs" | "Google" => found("kvm", None),
-        "oVirt" => found("kvm", Some("ovirt")),
-        "Nutanix" if product == "AHV" => found("kvm", Some("Nutanix AHV")),
-        "Amazon EC2" if !product.contains(".metal") => found("Nitro", Some("Amazon EC2")),
-        "Microsoft Corporation" if product == "Virtual Machine" => found("VirtualPC", None),
-        _ if maker.starts_with("VMware") => found("VMware", None),
-        _ if maker.starts_with("Parallels") => found("Parallels", None),
-        _ if product == "OpenStack Nova" || product == "KVM" => found("kvm", None),
-        _ => None,
+fn processor(machine: &dyn Observe) -> Verdict {
+    match text(machine, "/proc/cpuinfo").contains("QEMU Virtual CPU") {
+        true => Verdict::of("kvm"),
+        false => Verdict::default(),
     }
 }
 
-fn from_processor(machine: &dyn Observe) -> Option<Found> {
-    text(machine, "/proc/cpuinfo")
-        .contains("QEMU Virtual CPU")
-        .then(|| ("kvm".to_owned(), None))
+/// Products that are more telling than what was found otherwise.
+fn of_product(product: &str) -> Verdict {
+    let all = [
+        ("BHYVE", Verdict::of("bhyve")),
+        ("Google", Verdict::of("gce")),
+        ("RHEV Hypervisor", Verdict::with("kvm", "rhev")),
+        ("VirtualBox", Verdict::of("VirtualBox")),
+        ("oVirt Node", Verdict::with("kvm", "ovirt")),
+    ];
+    all.into_iter()
+        .find(|(name, _)| product.contains(name))
+        .map(|(_, verdict)| verdict)
+        .unwrap_or_default()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::system::FakeSystem;
-
-    fn found(machine: &FakeSystem, product: &str) -> (String, String) {
-        let mut grains = Map::from([("productname", product)]);
-        gather(machine, &mut grains);
-        let text = |key| grains.str(key).unwrap_or_default().to_owned();
-        (text("virtual"), text("virtual_subtype"))
-    }
-
-    /// Recorded with Salt 3008.3: the word of `systemd-detect-virt`, the product's name,
-    /// `virtual` and `virtual_subtype`.
-    #[test]
-    fn the_words_of_systemd_and_the_products_name_become_salts() {
-        for (word, product, kind, subtype) in [
-            ("none", "", "physical", ""),
-            ("kvm", "", "kvm", ""),
-            ("qemu", "", "qemu", ""),
-            ("vmware", "", "VMware", ""),
-            ("microsoft", "Virtual Machine", "VirtualPC", ""),
-            ("oracle", "", "oracle", ""),
-            ("amazon", "", "Nitro", "Amazon EC2"),
-            ("docker", "", "container", "Docker"),
-            ("podman", "", "container", "Podman"),
-            ("lxc", "", "container", "LXC"),
-            ("lxc-libvirt", "", "container", "LXC"),
-            ("systemd-nspawn", "", "systemd-nspawn", ""),
-            ("wsl", "", "physical", ""),
-            ("kvm", "VirtualBox", "VirtualBox", ""),
-            ("kvm", "Google Compute Engine", "gce", ""),
-            ("kvm", "RHEV Hypervisor", "kvm", "rhev"),
-            ("kvm", "oVirt Node", "kvm", "ovirt"),
-            ("none", "BHYVE", "bhyve", ""),
-            ("kvm", "Droplet", "kvm", ""),
-        ] {
-            let machine = FakeSystem::new()
-                .program("/usr/bin/systemd-detect-virt")
-                .command("systemd-detect-virt", move |_| match word {
-                    "none" => Output {
-                        stdout: b"none\n".to_vec(),
-                        ..Output::failure(1, "")
-                    },
-                    word => Output::success(format!("{word}\n")),
-                });
-            let expected = (kind.to_owned(), subtype.to_owned());
-            assert_eq!(found(&machine, product), expected, "{word} {product}");
-        }
-    }
-
-    #[test]
-    fn a_container_shows_by_its_files() {
-        let podman = FakeSystem::new().file("/run/.containerenv", "");
-        let pod = FakeSystem::new().file("/proc/1/cgroup", "1:cpu:/kubepods/burstable/x\n");
-        let lxc = FakeSystem::new().file("/proc/1/environ", "container=lxc\0");
-
-        assert_eq!(found(&podman, "").1, "Podman");
-        assert_eq!(found(&pod, "").1, "Docker");
-        assert_eq!(found(&lxc, "").1, "LXC");
-    }
-
-    #[test]
-    fn xen_is_told_apart_by_privilege_and_kind() {
-        let host = FakeSystem::new().file("/proc/xen/capabilities", "control_d\n");
-        let guest = FakeSystem::new().file("/sys/hypervisor/type", "xen\n");
-
-        assert_eq!(found(&host, ""), ("xen".to_owned(), "Xen Dom0".to_owned()));
-        assert_eq!(found(&guest, "HVM domU").1, "Xen HVM DomU");
-        assert_eq!(found(&guest, "").1, "Xen PV DomU");
+/// In which container the first process is. A pod is in one, whatever runs below it.
+fn container(machine: &dyn Observe, found: Verdict) -> Verdict {
+    let groups = text(machine, "/proc/1/cgroup");
+    let below = |path: &str| groups.contains(&format!(":{path}"));
+    let said = text(machine, "/proc/1/environ");
+    if said.contains("container=lxc") || below("/lxc/") {
+        Verdict::with("container", "LXC")
+    } else if below("/kubepods/") {
+        Verdict::with(found.kind.unwrap_or("virtual"), "kubernetes")
+    } else if below("/docker/") || below("/system.slice/docker") {
+        Verdict::with("container", "Docker")
+    } else {
+        found
     }
 }

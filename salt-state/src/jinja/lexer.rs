@@ -78,9 +78,9 @@ pub(crate) fn normalize(text: &str, options: &Options) -> String {
 
 /// Splits a normalised template into tokens; the last is [`Tok::Eof`].
 ///
-/// # Errors
-/// Jinja's syntax errors, with their place.
-pub(crate) fn tokenize(source: &str, options: &Options) -> Result<Vec<Token>> {
+/// The tokens before a mistake come with it: a mistake of the grammar among them is the one that
+/// Jinja reports, since it reads tokens as it needs them.
+pub(crate) fn tokenize(source: &str, options: &Options) -> (Vec<Token>, Option<Error>) {
     let mut lexer = Lexer {
         source,
         options,
@@ -91,9 +91,9 @@ pub(crate) fn tokenize(source: &str, options: &Options) -> Result<Vec<Token>> {
         line_starting: true,
         next_tag: NextTag::default(),
     };
-    lexer.run()?;
+    let mistake = lexer.run().err();
     lexer.push_here(Tok::Eof);
-    Ok(lexer.tokens)
+    (lexer.tokens, mistake)
 }
 
 struct Lexer<'a> {
@@ -662,7 +662,7 @@ mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Vec<Tok> {
-        let tokens = tokenize(text, &Options::default()).unwrap();
+        let (tokens, _) = tokenize(text, &Options::default());
         tokens.into_iter().map(|token| token.kind).collect()
     }
 
@@ -685,7 +685,7 @@ mod tests {
 
     #[test]
     fn minus_signs_take_whitespace_and_positions_stay_true() {
-        let tokens = tokenize("a \n {%- x -%}\n b", &Options::default()).unwrap();
+        let (tokens, _) = tokenize("a \n {%- x -%}\n b", &Options::default());
         let data: Vec<_> = tokens
             .iter()
             .filter(|token| matches!(token.kind, Tok::Data(_)))

@@ -23,13 +23,19 @@ pub(crate) struct Parsed {
     pub(crate) blocks: Vec<BlockDef>,
 }
 
-/// Parses tokens.
+/// Parses tokens; `mistake` is what keeps them from being all.
 ///
 /// # Errors
 /// Jinja's syntax errors, with their place.
-pub(crate) fn parse(tokens: Vec<Token>, salt: bool, stack: usize) -> Result<Parsed> {
+pub(crate) fn parse(
+    tokens: Vec<Token>,
+    mistake: Option<Error>,
+    salt: bool,
+    stack: usize,
+) -> Result<Parsed> {
     let here = 0_u8;
     let mut parser = Parser {
+        at_end: tokens.len() <= 1,
         tokens,
         at: 0,
         salt,
@@ -40,9 +46,14 @@ pub(crate) fn parse(tokens: Vec<Token>, salt: bool, stack: usize) -> Result<Pars
         wanted: Vec::new(),
         blocks: Vec::new(),
     };
-    let body = parser.body(&[])?;
+    let body = parser.body(&[]);
+    if let Some(mistake) = mistake
+        && parser.at_end
+    {
+        return Err(mistake);
+    }
     Ok(Parsed {
-        body,
+        body: body?,
         blocks: parser.blocks,
     })
 }
@@ -50,6 +61,8 @@ pub(crate) fn parse(tokens: Vec<Token>, salt: bool, stack: usize) -> Result<Pars
 struct Parser {
     tokens: Vec<Token>,
     at: usize,
+    /// The last token was reached.
+    at_end: bool,
     salt: bool,
     depth: u32,
     stack_base: usize,
@@ -91,6 +104,7 @@ impl Parser {
     fn advance(&mut self) {
         if self.at + 1 < self.tokens.len() {
             self.at += 1;
+            self.at_end |= self.at + 1 == self.tokens.len();
         }
     }
 

@@ -238,10 +238,10 @@ impl<'e> Runtime<'e> {
         let options = self.environment.options();
         self.charge_bytes(text.len())?;
         let text = normalize(text, options);
-        let tokens = tokenize(&text, options)?;
+        let (tokens, mistake) = tokenize(&text, options);
         self.charge(tokens.len())?;
         let salt = self.environment.is_salt();
-        let parsed = parser::parse(tokens, salt, options.limits.stack)?;
+        let parsed = parser::parse(tokens, mistake, salt, options.limits.stack)?;
         resolve::resolve(parsed, &|filter, name| self.environment.knows(filter, name))
     }
 

@@ -2,7 +2,7 @@
 
 use salt_proto::{Map, Value};
 
-use super::Compiler;
+use super::{Compiler, Externals};
 use crate::yaml;
 
 /// One call of an external pillar.
@@ -70,6 +70,20 @@ impl Compiler<'_, '_> {
 /// An external pillar that is always the same.
 pub fn fixed(data: Map) -> Box<External> {
     Box::new(move |_, _| Ok(Value::Map(data.clone())))
+}
+
+/// `static`, which Salt does not have: the mapping in the configuration itself.
+pub fn stated() -> Box<External> {
+    Box::new(|_, call| Ok(Value::Map(call.named.clone())))
+}
+
+/// The external pillars of this crate by name: `cmd_yaml`, `cmd_json` and `static`.
+pub fn shipped(run: impl Fn(&str) -> Result<String, String> + Clone + 'static) -> Externals {
+    Externals::from([
+        ("cmd_yaml".to_owned(), cmd_yaml(Box::new(run.clone()))),
+        ("cmd_json".to_owned(), cmd_json(Box::new(run))),
+        ("static".to_owned(), stated()),
+    ])
 }
 
 /// Runs a shell command and gives its output.

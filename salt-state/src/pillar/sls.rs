@@ -50,9 +50,16 @@ impl Compiler<'_, '_> {
                 ));
                 continue;
             }
+            let available = match compile::available_sls(self.world(), &environment) {
+                Ok(names) => names,
+                Err(problem) => {
+                    self.error(problem);
+                    Vec::new()
+                }
+            };
             let mut rendering = Rendering {
                 environment: &environment,
-                available: compile::available_sls(self.world(), &environment),
+                available,
                 done: HashMap::new(),
                 visible,
                 depth: 0,

@@ -72,9 +72,10 @@ fn decrypt_text(world: &World<'_>, text: &str) -> Result<String, RenderError> {
         let end = start + length + END.len();
         out.push_str(rest.get(..start).unwrap_or_default());
         let block = rest.get(start..end).unwrap_or_default();
-        let answer = match world.decrypt {
-            Some(decrypt) => decrypt(block),
-            None => Err("gpg is not available".to_owned()),
+        let answer = match (world.decrypt, world.machine) {
+            (Some(decrypt), _) => decrypt(block),
+            (None, Some(machine)) => machine.decrypt(block),
+            (None, None) => Err("gpg is not available".to_owned()),
         };
         match answer {
             Ok(plain) => out.push_str(&plain),

@@ -178,10 +178,11 @@ fn run(args: &Args, check: &Check<'_>) -> Answer {
             Err(error @ CallError::Execution(_)) => return Ok(Done::failed(error.to_string())),
             Err(error) => return Err(error),
         };
-        if ignores_timeout && timed_out(&ran) {
-            if let Some(map) = ran.as_map_mut() {
-                map.insert("retcode", 0);
-            }
+        if ignores_timeout
+            && timed_out(&ran)
+            && let Some(map) = ran.as_map_mut()
+        {
+            map.insert("retcode", 0);
         }
         let mut finished = Finished::of(ran, format!("Command \"{name}\" run"));
         if is_stateful {

@@ -1,6 +1,6 @@
 //! `test.*`: states that do nothing, in every way a state can end.
 
-use salt_proto::Value;
+use salt_proto::{Map, Value};
 
 use crate::args::Args;
 use crate::data;
@@ -211,14 +211,23 @@ fn keys(given: Option<&Value>) -> Vec<String> {
 
 fn mod_watch(args: &Args, _: &Check<'_>) -> Answer {
     let reasons = args.keywords().get("__reqs__").and_then(Value::as_map);
-    let mut fired: Vec<Value> = Vec::new();
-    for kind in ["watch", "watch_any", "listen"] {
-        let chunks = reasons.and_then(|all| all.get(kind));
-        for chunk in chunks.and_then(Value::as_list).unwrap_or_default() {
+    let chunks = reasons.and_then(|all| all.get("watch"));
+    let fired: Vec<Value> = chunks
+        .and_then(Value::as_list)
+        .unwrap_or_default()
+        .iter()
+        .map(|chunk| {
             let part = |key| chunk.get(key).map(python::str).unwrap_or_default();
-            fired.push(format!("{}: {}", part("state"), part("__id__")).into());
-        }
-    }
-    let changes = Changes::of("Requisites with changes", Value::List(fired));
-    Ok(Plan::answer(true, "Watch statement fired.", changes))
+            format!("{}: {}", part("state"), part("__id__")).into()
+        })
+        .collect();
+    let stated = |key| args.keywords().get(key).cloned();
+    let mut entry = Map::from([("name", args.get("name").cloned().unwrap_or_default())]);
+    entry.insert("result", stated("result").unwrap_or(Value::Bool(true)));
+    let comment = stated("comment").unwrap_or_else(|| "Watch statement fired.".into());
+    entry.insert("comment", comment);
+    let changes = stated("changes")
+        .unwrap_or_else(|| Map::from([("Requisites with changes", Value::List(fired))]).into());
+    entry.insert("changes", changes);
+    Ok(Plan::raw(entry))
 }

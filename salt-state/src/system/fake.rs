@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Cursor, Read};
+use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,10 +14,10 @@ use rustix::io::Errno;
 use super::metadata::Environment;
 use super::{
     Command, CommandError, FileKind, FilesystemUsage, Identity, Interface, Kernel, Metadata, Node,
-    Observe, Output, System, Timestamp, WriteOptions,
+    Observe, Output, Protocol, System, Timestamp, WriteOptions,
 };
 
-type Answer = Box<dyn Fn(&Command) -> Option<Output> + Send + Sync>;
+type Answer = Box<dyn Fn(&Command, &FakeSystem) -> Option<Output> + Send + Sync>;
 
 /// A machine in memory, for tests of states, functions and grains.
 ///
@@ -44,6 +45,7 @@ pub struct FakeSystem {
     identity: Identity,
     kernel: Kernel,
     interfaces: Vec<Interface>,
+    listening: Vec<(SocketAddr, Protocol)>,
     filesystem: FilesystemUsage,
 }
 
@@ -146,6 +148,7 @@ impl FakeSystem {
                 machine: "x86_64".to_owned(),
             },
             interfaces: Vec::new(),
+            listening: Vec::new(),
             filesystem: FilesystemUsage {
                 block_size: 4096,
                 blocks: 1 << 20,
@@ -208,7 +211,19 @@ impl FakeSystem {
         mut self,
         answer: impl Fn(&Command) -> Option<Output> + Send + Sync + 'static,
     ) -> Self {
-        self.answers.push(Box::new(answer));
+        self.answers
+            .push(Box::new(move |command, _| answer(command)));
+        self
+    }
+
+    /// Teaches it to carry out commands: as [`FakeSystem::answer`], with the machine, so
+    /// that a command can leave something behind.
+    #[must_use]
+    pub fn effect(
+        mut self,
+        effect: impl Fn(&Command, &Self) -> Option<Output> + Send + Sync + 'static,
+    ) -> Self {
+        self.answers.push(Box::new(effect));
         self
     }
 
@@ -231,6 +246,13 @@ impl FakeSystem {
     #[must_use]
     pub fn with_interfaces(mut self, interfaces: Vec<Interface>) -> Self {
         self.interfaces = interfaces;
+        self
+    }
+
+    /// Lets somebody answer there; every other [`Observe::probe`] is refused.
+    #[must_use]
+    pub fn listening(mut self, at: SocketAddr, protocol: Protocol) -> Self {
+        self.listening.push((at, protocol));
         self
     }
 
@@ -300,7 +322,7 @@ impl FakeSystem {
         }
         self.answers
             .iter()
-            .find_map(|answer| answer(command))
+            .find_map(|answer| answer(command, self))
             .map(|mut output| {
                 if command.merge_stderr {
                     output.stdout.append(&mut output.stderr);
@@ -531,6 +553,13 @@ impl Observe for FakeSystem {
 
     fn interfaces(&self) -> io::Result<Vec<Interface>> {
         Ok(self.interfaces.clone())
+    }
+
+    fn probe(&self, at: SocketAddr, protocol: Protocol, _: Duration) -> io::Result<()> {
+        if self.listening.contains(&(at, protocol)) {
+            return Ok(());
+        }
+        Err(io::ErrorKind::ConnectionRefused.into())
     }
 
     fn environment(&self) -> Environment {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{
     DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown,
 };
@@ -18,7 +19,7 @@ use super::accounts::{parse_group, parse_user};
 use super::metadata::Environment;
 use super::{
     Command, CommandError, FileKind, FilesystemUsage, Group, Identity, Interface, Kernel, Metadata,
-    Node, Observe, Output, System, Timestamp, User, WriteOptions,
+    Node, Observe, Output, Protocol, System, Timestamp, User, WriteOptions, probe,
 };
 
 mod children;
@@ -189,6 +190,10 @@ impl Observe for Host {
 
     fn interfaces(&self) -> io::Result<Vec<Interface>> {
         netlink::interfaces()
+    }
+
+    fn probe(&self, at: SocketAddr, protocol: Protocol, timeout: Duration) -> io::Result<()> {
+        probe::probe(at, protocol, timeout)
     }
 
     fn environment(&self) -> Environment {

@@ -36,11 +36,11 @@ pub fn host_names(machine: &dyn Observe) -> HostNames {
     }
 }
 
-/// The addresses the hosts file gives a name, in its order.
+/// The addresses the hosts file gives a name, in its order; case does not matter.
 pub fn hosts_addresses(machine: &dyn Observe, name: &str) -> Vec<IpAddr> {
     hosts(machine)
         .into_iter()
-        .filter(|(_, names)| names.iter().any(|known| known == name))
+        .filter(|(_, names)| names.iter().any(|known| known.eq_ignore_ascii_case(name)))
         .map(|(address, _)| address)
         .collect()
 }
@@ -64,7 +64,7 @@ pub(crate) fn hosts(machine: &dyn Observe) -> Vec<(IpAddr, Vec<String>)> {
 fn from_hosts(machine: &dyn Observe, node: &str) -> Option<String> {
     hosts(machine)
         .into_iter()
-        .find(|(_, names)| names.iter().any(|name| name == node))
+        .find(|(_, names)| names.iter().any(|name| name.eq_ignore_ascii_case(node)))
         .and_then(|(_, names)| names.into_iter().next())
 }
 

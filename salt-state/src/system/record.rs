@@ -2,13 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::{
     Command, CommandError, FilesystemUsage, Group, Identity, Interface, Kernel, Metadata, Node,
-    Observe, Output, System, Timestamp, User, WriteOptions,
+    Observe, Output, Protocol, System, Timestamp, User, WriteOptions,
 };
 
 /// One thing that was done, in the order it was asked for. Failed attempts count too.
@@ -144,6 +145,10 @@ impl Observe for Recorder<'_> {
 
     fn interfaces(&self) -> io::Result<Vec<Interface>> {
         self.inner.interfaces()
+    }
+
+    fn probe(&self, at: SocketAddr, protocol: Protocol, timeout: Duration) -> io::Result<()> {
+        self.inner.probe(at, protocol, timeout)
     }
 
     fn environment(&self) -> Vec<(OsString, OsString)> {

@@ -2,13 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::host::process;
 use super::{
     Command, CommandError, FileKind, FilesystemUsage, Host, Identity, Interface, Kernel, Metadata,
-    Node, Observe, Output, System, Timestamp, WriteOptions,
+    Node, Observe, Output, Protocol, System, Timestamp, WriteOptions,
 };
 
 /// How many links one path may go through, as in the kernel.
@@ -140,6 +141,10 @@ impl Observe for Rooted {
 
     fn interfaces(&self) -> io::Result<Vec<Interface>> {
         self.host.interfaces()
+    }
+
+    fn probe(&self, at: SocketAddr, protocol: Protocol, timeout: Duration) -> io::Result<()> {
+        self.host.probe(at, protocol, timeout)
     }
 
     fn environment(&self) -> Vec<(OsString, OsString)> {

@@ -64,6 +64,8 @@ enum Work {
     Map(NodeId, Rc<RefCell<NodeMap>>),
     Set(NodeId, Rc<RefCell<Vec<Node>>>),
     Pairs(NodeId, Rc<RefCell<Vec<Node>>>),
+    /// A node of another kind than its tag wants, which is found out in its turn.
+    Unfit(NodeId),
 }
 
 impl Constructor<'_> {
@@ -103,6 +105,10 @@ impl Constructor<'_> {
         let data = match (&raw.kind, raw.tag.as_ref()) {
             (RawKind::Scalar(text), name) => {
                 let Some(value) = resolve::scalar(name, text) else {
+                    if let tag::SEQ | tag::MAP | tag::OMAP | tag::SET | tag::PAIRS = name {
+                        self.queue.push_back(Work::Unfit(id));
+                        return Ok(Node::at(Data::Scalar(Value::Null), span));
+                    }
                     return Err(unfit(raw));
                 };
                 Data::Scalar(value.map_err(|problem| match name {
@@ -131,6 +137,10 @@ impl Constructor<'_> {
                 self.queue.push_back(Work::Pairs(id, Rc::clone(&items)));
                 Data::List(items)
             }
+            (_, tag::SEQ | tag::MAP | tag::OMAP | tag::SET | tag::PAIRS) => {
+                self.queue.push_back(Work::Unfit(id));
+                Data::Scalar(Value::Null)
+            }
             _ => return Err(unfit(raw)),
         };
         let node = Node::at(data, span);
@@ -155,6 +165,7 @@ impl Constructor<'_> {
 
     fn fill(&mut self, work: Work) -> Result<(), Error> {
         match work {
+            Work::Unfit(id) => return Err(unfit(self.raw(id)?)),
             Work::List(id, target) => {
                 let RawKind::Sequence(items) = &self.raw(id)?.kind else {
                     return Ok(());

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use salt_proto::{Map, Value};
 
-use super::error::{Error, Kind};
+use super::error::{Error, Kind, Mark};
 use super::map::NodeMap;
 
 /// Where something stood: a document (a number given by whoever loads), a line
@@ -222,12 +222,48 @@ impl Node {
             std::collections::HashMap::new();
         let total = measure(self, &mut sizes, most);
         if total > most {
-            return Err(Error::unplaced(
-                Kind::Limit,
-                "YAML aliases expand to too many nodes",
-            ));
+            let span = too_large(self, &mut sizes, most);
+            let mark = Mark {
+                line: span.line as usize,
+                column: span.column as usize,
+                ..Mark::default()
+            };
+            let problem = "YAML aliases expand to too many nodes";
+            return Err(Error::plain(Kind::Limit, problem, mark));
         }
         Ok(())
+    }
+}
+
+/// The place of the smallest collection that alone is too large.
+fn too_large(
+    node: &Node,
+    sizes: &mut std::collections::HashMap<*const (), usize>,
+    most: usize,
+) -> Span {
+    let mut node = node.clone();
+    loop {
+        let inner = match &node.data {
+            Data::Scalar(_) => None,
+            Data::List(items) => {
+                let items = items.borrow();
+                items
+                    .iter()
+                    .find(|item| measure(item, sizes, most) > most)
+                    .cloned()
+            }
+            Data::Map(map) => {
+                let map = map.borrow();
+                map.values()
+                    .map(|entry| &entry.value)
+                    .find(|value| measure(value, sizes, most) > most)
+                    .cloned()
+            }
+        };
+        match inner {
+            Some(inner) => node = inner,
+            None => return node.span,
+        }
     }
 }
 

@@ -264,7 +264,7 @@ fn demo(pillar: &mut Map, call: &pillar::Call<'_>) -> Result<Value, String> {
     ])))
 }
 
-fn roots(directory: &Path, kind: &str, meta: &Value) -> Roots {
+pub(crate) fn roots(directory: &Path, kind: &str, meta: &Value) -> Roots {
     let mut names: Vec<String> = match fs::read_dir(directory.join(kind)) {
         Ok(entries) => entries
             .map(|entry| {
@@ -291,7 +291,7 @@ fn roots(directory: &Path, kind: &str, meta: &Value) -> Roots {
     })
 }
 
-fn default_grains() -> Map {
+pub(crate) fn default_grains() -> Map {
     let text = include_str!("../cases/grains.json");
     let json: Json = serde_json::from_str(text).expect("JSON");
     match decode(&json) {

@@ -6,9 +6,11 @@
 )]
 
 mod args;
+mod bad_input;
 mod cases;
 mod corpus;
 mod file_states;
+mod file_functions;
 mod functions;
 mod golden;
 mod mistakes;

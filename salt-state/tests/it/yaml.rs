@@ -52,6 +52,55 @@ fn documents_load_as_salts_loader_loads_them() {
     );
 }
 
+/// Documents of `tests/tools/yaml_judge.py`; `YAML_DOCUMENTS` names others of them.
+#[test]
+fn generated_documents_load_or_fail_as_in_salts_loader() {
+    let path = std::env::var("YAML_DOCUMENTS").unwrap_or_else(|_| {
+        format!(
+            "{}/tests/vectors/yaml/generated.jsonl",
+            env!("CARGO_MANIFEST_DIR")
+        )
+    });
+    let recorded = std::fs::read_to_string(path).expect("the recording is there");
+    let (mut values, mut errors, mut wrong) = (0, 0, Vec::new());
+
+    for line in recorded.lines() {
+        let case: Json = serde_json::from_str(line).expect("JSON");
+        let text = case["text"].as_str().expect("text");
+        let (same, found) = match yaml::load(text) {
+            Ok(value) => {
+                values += 1;
+                let same = case
+                    .get("value")
+                    .is_some_and(|expected| same(&decode(expected), &value));
+                (same, salt_state::python::repr(&value))
+            }
+            Err(error) => {
+                errors += 1;
+                // Exceptions of Python's own, which Salt does not foresee, have other words.
+                let same = case["error"] == error.to_string() || case.get("other").is_some();
+                (same, error.to_string())
+            }
+        };
+        if !same {
+            wrong.push(format!("{case}\n    found {found}"));
+        }
+    }
+
+    println!(
+        "{} of {} generated documents as recorded: {values} values, {errors} errors",
+        values + errors - wrong.len(),
+        values + errors
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(values > 300 && errors > 300);
+}
+
 #[test]
 fn values_dump_as_salts_dumper_dumps_them() {
     let cases = recorded("dump.json");

@@ -1,7 +1,7 @@
 //! Who is let in, and who goes first when there is no room.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
 use tokio::task::AbortHandle;
@@ -13,7 +13,19 @@ use crate::stream::Peer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(u64);
 
-/// Addresses from which somebody proved to be a minion or a user.
+/// What is counted as one: an IPv4 address, or the network half of an IPv6
+/// address, because whoever has one address of such a network has them all.
+pub(super) fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        address => address,
+    }
+}
+
+/// [Sources](source) from which somebody proved to be a minion or a user.
 ///
 /// Shared by both channels: nothing on the publish channel proves anything.
 #[derive(Clone, Debug, Default)]
@@ -56,11 +68,12 @@ impl Admission {
 
     /// A place for the peer, or the name of the limit that refuses it.
     pub(crate) fn admit(&self, peer: &Peer) -> Result<Ticket, &'static str> {
-        let known = self.known.has(peer.address);
-        let id = lock(&self.gate).admit(peer, known, &self.limits)?;
+        let address = peer.address.map(source);
+        let known = self.known.has(address);
+        let id = lock(&self.gate).admit(address, known, &self.limits)?;
         Ok(Ticket(Arc::new(Place {
             id,
-            address: peer.address,
+            address,
             gate: Arc::clone(&self.gate),
             known: self.known.clone(),
         })))
@@ -110,11 +123,11 @@ impl Gate {
     /// Makes room for a connection, or names the limit that refuses it.
     fn admit(
         &mut self,
-        peer: &Peer,
+        address: Option<IpAddr>,
         known: bool,
         limits: &ServeLimits,
     ) -> Result<ConnectionId, &'static str> {
-        if let Some(address) = peer.address {
+        if let Some(address) = address {
             let count = self.by_address.get(&address).copied().unwrap_or_default();
             if count.handshaking >= limits.max_handshaking_per_address && !known {
                 return Err("connections in handshake from one address");
@@ -140,7 +153,7 @@ impl Gate {
         self.entries.insert(
             id,
             Entry {
-                address: peer.address,
+                address,
                 abort: None,
             },
         );
@@ -148,7 +161,7 @@ impl Gate {
         if !known {
             self.strangers.insert(id);
         }
-        if let Some(address) = peer.address {
+        if let Some(address) = address {
             let count = self.by_address.entry(address).or_default();
             count.open += 1;
             count.handshaking += 1;
@@ -249,8 +262,20 @@ mod tests {
         }
     }
 
-    fn from(last: u8) -> Peer {
-        Peer::new("test").with_address([192, 0, 2, last].into())
+    fn from(last: u8) -> Option<IpAddr> {
+        Some([192, 0, 2, last].into())
+    }
+
+    // T-07
+    #[test]
+    fn an_ipv6_network_is_one_source() {
+        let source_of = |text: &str| source(text.parse().unwrap()).to_string();
+
+        assert_eq!(source_of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(source_of("2001:db8:1:2::7"), "2001:db8:1:2::");
+        assert_eq!(source_of("2001:db8:1:3::7"), "2001:db8:1:3::");
+        assert_eq!(source_of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(source_of("192.0.2.7"), "192.0.2.7");
     }
 
     // T-07
@@ -258,11 +283,11 @@ mod tests {
     fn one_address_cannot_fill_the_handshake() {
         let mut gate = Gate::new();
 
-        gate.admit(&from(1), false, &limits()).unwrap();
-        gate.admit(&from(1), false, &limits()).unwrap();
+        gate.admit(from(1), false, &limits()).unwrap();
+        gate.admit(from(1), false, &limits()).unwrap();
 
-        assert!(gate.admit(&from(1), false, &limits()).is_err());
-        assert!(gate.admit(&from(2), false, &limits()).is_ok());
+        assert!(gate.admit(from(1), false, &limits()).is_err());
+        assert!(gate.admit(from(2), false, &limits()).is_ok());
     }
 
     // T-07
@@ -270,7 +295,7 @@ mod tests {
     fn the_oldest_handshake_makes_room_for_the_next() {
         let mut gate = Gate::new();
         let ids: Vec<_> = (1..=4)
-            .map(|n| gate.admit(&from(n), false, &limits()).unwrap())
+            .map(|n| gate.admit(from(n), false, &limits()).unwrap())
             .collect();
 
         assert_eq!(gate.handshaking.len(), 3);
@@ -283,11 +308,11 @@ mod tests {
     fn strangers_do_not_take_the_places_of_the_known() {
         let mut gate = Gate::new();
         for n in 1..=6 {
-            let id = gate.admit(&from(n), true, &limits()).unwrap();
+            let id = gate.admit(from(n), true, &limits()).unwrap();
             gate.ready(id);
         }
 
-        assert!(gate.admit(&from(7), false, &limits()).is_err());
+        assert!(gate.admit(from(7), false, &limits()).is_err());
         assert_eq!(gate.entries.len(), 6);
     }
 
@@ -295,14 +320,14 @@ mod tests {
     #[test]
     fn the_known_take_the_places_of_strangers() {
         let mut gate = Gate::new();
-        let first = gate.admit(&from(1), false, &limits()).unwrap();
+        let first = gate.admit(from(1), false, &limits()).unwrap();
         gate.ready(first);
         for n in 2..=6 {
-            let id = gate.admit(&from(n), true, &limits()).unwrap();
+            let id = gate.admit(from(n), true, &limits()).unwrap();
             gate.ready(id);
         }
 
-        assert!(gate.admit(&from(7), true, &limits()).is_ok());
+        assert!(gate.admit(from(7), true, &limits()).is_ok());
         assert!(!gate.entries.contains_key(&first));
     }
 
@@ -310,7 +335,7 @@ mod tests {
     fn what_leaves_is_counted_out() {
         let mut gate = Gate::new();
         for _ in 0..100 {
-            let id = gate.admit(&from(1), false, &limits()).unwrap();
+            let id = gate.admit(from(1), false, &limits()).unwrap();
             gate.ready(id);
             gate.remove(id);
             gate.remove(id);

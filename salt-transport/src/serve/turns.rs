@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::gate::source;
 use super::{Request, lock};
 
 /// Deals out the right to compute, so that no address and no crowd of strangers
@@ -44,8 +45,8 @@ impl Turns {
 
     /// Waits for the request's turn.
     pub(crate) async fn turn(&self, request: &Request) -> Turn<'_> {
-        self.of(request.peer.address, request.ticket.is_known())
-            .await
+        let source = request.peer.address.map(source);
+        self.of(source, request.ticket.is_known()).await
     }
 
     async fn of(&self, address: Option<IpAddr>, known: bool) -> Turn<'_> {

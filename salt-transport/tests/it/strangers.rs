@@ -1,11 +1,13 @@
 //! Strangers, one bad peer beside good ones, and input nobody should send.
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use salt_transport::{
-    Channel, Dial, MasterAddr, MemoryDial, RequestChannel, ServeLimits, Tcp, Wire, memory,
+    Channel, Dial, MasterAddr, MemoryDial, RequestChannel, ServeLimits, Server, Tcp, Wire, memory,
 };
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{WIRES, ask, echo, soon, tcp};
@@ -156,6 +158,80 @@ async fn one_address_gets_its_share_of_handshakes() {
     }
 
     assert_eq!(open, 4);
+}
+
+// T-07: ten thousand strangers from another address, as fast as they can, beside
+// a hundred who proved themselves before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_strangers_does_not_keep_the_known_waiting() {
+    const KNOWN: usize = 100;
+    let (listener, master) = tcp().await;
+    let (mut requests, serving) =
+        Server::new(Wire::Zeromq, ServeLimits::default()).requests(listener);
+    let _serving = tokio::spawn(serving);
+    let _answering = tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            request.trust();
+            let body = request.body().clone();
+            request.reply(body);
+        }
+    });
+    let known = |master: &MasterAddr| RequestChannel::new(Tcp, master.clone(), Wire::Zeromq);
+    ask(&known(&master), "known from now on").await;
+    let port = master.request_port;
+    let flood = std::thread::spawn(move || flood(port, 10_000));
+
+    let mut asking = tokio::task::JoinSet::new();
+    for n in 0..KNOWN {
+        let channel = known(&master);
+        asking.spawn(async move {
+            // Spread over the flood's time.
+            tokio::time::sleep(Duration::from_millis(n as u64 * 5)).await;
+            let began = Instant::now();
+            ask(&channel, "in spite of them").await;
+            began.elapsed()
+        });
+    }
+    let slowest = asking.join_all().await.into_iter().max().unwrap();
+    let came = flood.join().unwrap();
+
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert!(came > 9_000, "{came} strangers got as far as a connection");
+}
+
+/// Connects from 127.0.0.2 again and again, and leaves in several ways; how often it succeeded.
+fn flood(port: u16, times: usize) -> usize {
+    let garbage = [0x5a; 4096];
+    let mut staying = std::collections::VecDeque::new();
+    let mut came = 0;
+    for n in 0..times {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        // No waiting ports are left behind.
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into())
+            .unwrap();
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        if socket.connect(&to.into()).is_err() {
+            continue;
+        }
+        came += 1;
+        let said: &[u8] = match n % 4 {
+            0 => b"",
+            1 => GREETING,
+            2 => &garbage,
+            _ => {
+                staying.push_back(socket);
+                if staying.len() > 500 {
+                    staying.pop_front();
+                }
+                continue;
+            }
+        };
+        // Who was refused at once is told so here.
+        let _refused = socket.send(said);
+    }
+    came
 }
 
 // T-06: seen in a process of its own, because other tests of this one listen.

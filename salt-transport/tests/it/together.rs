@@ -505,6 +505,133 @@ async fn topics_reach_those_who_filter_and_those_who_do_not() {
     assert!(both.iter().all(|ret| ret.id.as_str() != "gcm"));
 }
 
+// G-01, G-02: pillar is compiled for who asks, and no field says how.
+#[tokio::test]
+async fn nothing_a_pillar_request_says_chooses_whose_pillar_it_is() {
+    let mut site = Site::build(Wire::Zeromq, |master| {
+        master.pillar(|query| Map::from([("for", query.id.as_str())]))
+    });
+    let handle = site.minion("web-1", functions).await;
+    let other = Map::from([("id", Value::from("db-1")), ("role", "db".into())]);
+    let ext = Map::from([("cmd_yaml", "echo owned: true")]);
+
+    for (field, value) in [
+        ("grains", Value::from(other.clone())),
+        ("minion_id", "db-1".into()),
+        ("minion", "db-1".into()),
+        ("user", "root".into()),
+        ("ext", ext.clone().into()),
+        ("ext_pillar", vec![Value::from(ext.clone())].into()),
+        ("ext_pillar_extra_data_keys", ext.into()),
+        ("extra_minion_data", other.into()),
+        ("saltenv", "../../etc".into()),
+        ("pillarenv", "__env__".into()),
+        ("pillar_roots", "/".into()),
+        ("git_pillar_base", "https://example.org/x".into()),
+        ("clean_cache", "/".into()),
+    ] {
+        let mut load = Map::from([
+            ("cmd", Value::from("_pillar")),
+            ("grains", Map::new().into()),
+            ("ver", "2".into()),
+        ]);
+        load.insert(field, value);
+
+        let answer = soon(handle.request(load)).await;
+
+        // Refused or answered, but with nobody else's.
+        if let Ok(Value::Map(pillar)) = &answer {
+            assert_eq!(pillar, &Map::from([("for", "web-1")]), "{field}");
+        }
+    }
+    let mine = soon(handle.refresh_pillar()).await.unwrap();
+    assert_eq!(*mine, Map::from([("for", "web-1")]));
+}
+
+// E-03: what a minion says is data, whatever it looks like.
+#[tokio::test]
+async fn nothing_a_minion_says_names_a_file_of_the_master() {
+    let scratch = Scratch::new();
+    let inside = scratch.0.join("master");
+    let (cache, jobs) = (inside.join("cache"), inside.join("jobs"));
+    let mut site = Site::build(Wire::Zeromq, |master| {
+        master.settings(MasterSettings {
+            cache_dir: Some(cache.clone()),
+            jobs: Some(JobCache::new(&jobs)),
+            ..MasterSettings::default()
+        })
+    });
+    let handle = site.minion("web-1", functions).await;
+    let names = [
+        "../../../owned",
+        "/tmp/owned",
+        "a/../../owned",
+        "{{ 1 + 1 }}",
+        "salt://../owned",
+        "owned\0",
+    ];
+    for name in names {
+        let data = Map::from([(name, Value::from(name))]);
+        let loads = [
+            Map::from([("cmd", Value::from("_mine")), ("data", data.clone().into())]),
+            Map::from([
+                ("cmd", Value::from("_return")),
+                ("jid", "20260101000000000000".into()),
+                ("fun", name.into()),
+                ("fun_args", vec![Value::from(name)].into()),
+                ("return", data.clone().into()),
+                ("out", name.into()),
+            ]),
+            Map::from([
+                ("cmd", Value::from("_return")),
+                ("jid", name.into()),
+                ("fun", "test.ping".into()),
+                ("return", true.into()),
+            ]),
+            Map::from([
+                ("cmd", Value::from("_minion_event")),
+                ("tag", name.into()),
+                ("data", data.clone().into()),
+            ]),
+            Map::from([("cmd", Value::from("_pillar")), ("grains", data.into())]),
+            Map::from([
+                ("cmd", Value::from("_file_recv")),
+                ("path", vec![Value::from(name)].into()),
+                ("loc", 0.into()),
+                ("data", "owned".into()),
+            ]),
+        ];
+        for load in loads {
+            // Refused or not; what is on the disk counts.
+            let _answer = soon(handle.request(load)).await;
+        }
+    }
+
+    let mut outside = std::fs::read_dir(&scratch.0).unwrap();
+    assert_eq!(outside.next().unwrap().unwrap().file_name(), "master");
+    assert!(outside.next().is_none());
+    let written = files_below(&inside);
+    assert!(written.iter().any(|name| name == "web-1.p"), "{written:?}");
+    assert!(
+        written
+            .iter()
+            .all(|name| !name.contains("owned") && !name.contains("{{")),
+        "{written:?}"
+    );
+}
+
+/// The names of all files and directories.
+fn files_below(dir: &std::path::Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        names.push(entry.file_name().to_string_lossy().into_owned());
+        if entry.file_type().unwrap().is_dir() {
+            names.extend(files_below(&entry.path()));
+        }
+    }
+    names
+}
+
 /// A directory that goes with the test.
 struct Scratch(std::path::PathBuf);
 

@@ -1,6 +1,6 @@
 //! What can be reached, and by which way.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use salt_proto::{Map, Value};
@@ -9,7 +9,10 @@ use super::compute::address;
 use crate::args::Args;
 use crate::context::Context;
 use crate::registry::{CallError, Registry};
-use crate::system::{Command, Output};
+use crate::system::{Command, Output, Protocol, addresses_of};
+
+/// The most seconds that `network.connect` waits.
+const LONGEST: i64 = 300;
 
 type Answer = Result<Value, CallError>;
 
@@ -33,40 +36,38 @@ fn outcome(result: bool, comment: String) -> Answer {
     Ok(Map::from(all).into())
 }
 
-fn connect(args: &Args, _: &Context<'_>) -> Answer {
+fn connect(args: &Args, context: &Context<'_>) -> Answer {
     let host = args.text("host")?;
     if host.is_empty() {
         return outcome(false, "Required argument, host, is missing.".to_owned());
     }
-    let Some(port) = args.optional_int("port")? else {
+    let port = args.get("port").filter(|port| port.is_true());
+    let Some(port) = port.map(crate::python::str) else {
         return outcome(false, "Required argument, port, is missing.".to_owned());
     };
-    let Ok(port) = u16::try_from(port) else {
-        return outcome(false, "The port must be between 1 and 65535.".to_owned());
+    // Whatever is no protocol or no time is taken as the default.
+    let (protocol, word) = match args.optional_text("proto").as_deref() {
+        Some("udp") => (Protocol::Udp, "udp"),
+        _ => (Protocol::Tcp, "tcp"),
     };
-    let proto = args
-        .optional_text("proto")
-        .unwrap_or_else(|| "tcp".to_owned());
-    let seconds = args.optional_int("timeout")?.unwrap_or(5).clamp(1, 300);
-    let patience = Duration::from_secs(seconds.unsigned_abs());
-    let found = (host.as_str(), port).to_socket_addrs();
-    let Some(at) = found.ok().and_then(|mut all| all.next()) else {
-        let text = format!("Unable to connect to {host} (unknown) on {proto} port {port}");
+    let seconds = args.optional_int("timeout").ok().flatten().unwrap_or(5);
+    let patience = Duration::from_secs(seconds.clamp(1, LONGEST).unsigned_abs());
+    let wanted = args.optional_text("family");
+    let is_wanted = |address: &IpAddr| match wanted.as_deref() {
+        Some("ipv4") => address.is_ipv4(),
+        Some("ipv6") => address.is_ipv6(),
+        _ => true,
+    };
+    let found = addresses_of(context.system, &host, patience);
+    let Some(address) = found.into_iter().find(is_wanted) else {
+        let text = format!("Unable to resolve host {host} on {word} port {port}");
         return outcome(false, text);
     };
-    let reached = match proto.as_str() {
-        "udp" => {
-            let any: SocketAddr = match at {
-                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-            };
-            UdpSocket::bind(any)
-                .and_then(|socket| socket.connect(at))
-                .is_ok()
-        }
-        _ => TcpStream::connect_timeout(&at, patience).is_ok(),
-    };
-    let place = format!("{host} ({}) on {proto} port {port}", at.ip());
+    let place = format!("{host} ({address}) on {word} port {port}");
+    let reached = port.parse().is_ok_and(|port: u16| {
+        let at = SocketAddr::new(address, port);
+        context.system.probe(at, protocol, patience).is_ok()
+    });
     if reached {
         outcome(true, format!("Successfully connected to {place}"))
     } else {
@@ -134,20 +135,48 @@ mod tests {
         assert_eq!(route, crate::yaml::load(expected).unwrap());
     }
 
+    /// The texts are those recorded with Salt 3008.3.
     #[test]
     fn a_closed_port_is_told_from_an_open_one() {
-        let open = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = open.local_addr().unwrap().port();
-        let reach = || {
-            let args = Args::new().with("127.0.0.1").with(i64::from(port));
-            call(&FakeSystem::new(), "network.connect", args)
+        let machine = FakeSystem::new()
+            .file("/etc/hosts", "192.0.2.1 db\n2001:db8::1 db\n")
+            .listening("192.0.2.1:5432".parse().unwrap(), Protocol::Tcp)
+            .listening("[2001:db8::1]:53".parse().unwrap(), Protocol::Udp);
+        let check = |args: Args, expected: &str| {
+            let answer = call(&machine, "network.connect", args);
+            assert_eq!(answer.get("comment"), Some(&expected.into()));
+            let reached = expected.starts_with("Successfully");
+            assert_eq!(answer.get("result"), Some(&reached.into()), "{expected}");
         };
+        let args = |host: &str, port: i64| Args::new().with(host).with(port);
 
-        let place = format!("127.0.0.1 (127.0.0.1) on tcp port {port}");
-        let comment = format!("Successfully connected to {place}");
-        assert_eq!(reach().get("comment"), Some(&comment.into()));
-        drop(open);
-        let comment = format!("Unable to connect to {place}");
-        assert_eq!(reach().get("comment"), Some(&comment.into()));
+        check(
+            args("db", 5432),
+            "Successfully connected to db (192.0.2.1) on tcp port 5432",
+        );
+        check(
+            args("db", 53)
+                .keyword("proto", "udp")
+                .keyword("family", "ipv6"),
+            "Successfully connected to db (2001:db8::1) on udp port 53",
+        );
+        check(
+            args("192.0.2.1", 1).keyword("proto", "icmp"),
+            "Unable to connect to 192.0.2.1 (192.0.2.1) on tcp port 1",
+        );
+        check(
+            args("192.0.2.1", 70000).keyword("timeout", "x"),
+            "Unable to connect to 192.0.2.1 (192.0.2.1) on tcp port 70000",
+        );
+        check(
+            args("nosuch.invalid", 80),
+            "Unable to resolve host nosuch.invalid on tcp port 80",
+        );
+        check(args("", 3), "Required argument, host, is missing.");
+        check(args("db", 0), "Required argument, port, is missing.");
+        check(
+            Args::new().with("db"),
+            "Required argument, port, is missing.",
+        );
     }
 }

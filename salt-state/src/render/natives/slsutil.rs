@@ -3,7 +3,7 @@
 use salt_proto::Map;
 
 use super::{exception, flag, invocation, text};
-use crate::jinja::{self, Args, DictClass, Error, Kind, Runtime, Value};
+use crate::jinja::{self, Args, Dict, DictClass, Error, Kind, Runtime, Value};
 use crate::render::template::Outside;
 use crate::render::{Output, Template, json, values};
 use crate::yaml::{self, DumpOptions};
@@ -135,7 +135,8 @@ fn renderer(
             let (path, environment) = salt_url(&url, &outside.environment);
             let found = world.read_text(&environment, &path).map_err(exception)?;
             let Some(found) = found else {
-                return Err(exception(format!("Path {url} not found")));
+                // Salt logs that there is no such file, and has rendered nothing.
+                return Ok(Value::Dict(Dict::new()));
             };
             (path, found)
         }

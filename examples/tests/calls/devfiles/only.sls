@@ -1,0 +1,4 @@
+dev:
+  test.nop:
+    - env: {{ saltenv }}
+    - key: {{ pillar.get("stage") }}

@@ -1,0 +1,4 @@
+include:
+  - nowhere
+one:
+  test.nop

@@ -1,0 +1,4 @@
+one:
+  test.nop:
+    - a: 1
+   - b: 2

@@ -1,0 +1,6 @@
+base:
+  '*':
+    - web
+  'os:Debian':
+    - match: grain
+    - users

@@ -1,0 +1,7 @@
+deep:
+  er:
+    key: value
+    list:
+      - x
+      - y: z
+secret: hidden

@@ -1,0 +1,229 @@
+//! Runs that are going on: which there are, whether another may start, pausing, resuming
+//! and stopping them.
+
+use salt_proto::{Map, Value, msgpack};
+
+use crate::args::Args;
+use crate::context::Context;
+use crate::engine::control::{pause_file, read_pauses};
+use crate::python;
+use crate::registry::{CallError, Registry};
+use crate::system::WriteOptions;
+
+type Answer = Result<Value, CallError>;
+
+pub(super) fn register(registry: &mut Registry) {
+    registry.add(
+        "state.running",
+        "running(concurrent=False)",
+        "Lists the state functions that run on this minion now.",
+        |args, context| {
+            if args.is_true("concurrent") {
+                return Ok(Value::List(Vec::new()));
+            }
+            Ok(running(context).into_iter().collect())
+        },
+    );
+    registry.add(
+        "state.pause",
+        "pause(jid, state_id=None, duration=None)",
+        "Pauses a run before its next state, or before the given ID; for so many seconds, or until state.resume.",
+        |args, context| {
+            change(args, context, |pauses, id| {
+                let mut pause = Map::new();
+                if let Some(duration) = args.given("duration") {
+                    pause.insert("duration", duration.clone());
+                }
+                pauses.insert(id, pause);
+            })
+        },
+    );
+    registry.add(
+        "state.soft_kill",
+        "soft_kill(jid, state_id=None)",
+        "Ends a run before its next state, or before the given ID.",
+        |args, context| {
+            change(args, context, |pauses, id| {
+                pauses.insert(id, Map::from([("kill", true)]));
+            })
+        },
+    );
+    registry.add(
+        "state.resume",
+        "resume(jid, state_id=None)",
+        "Lets a paused run go on.",
+        resume,
+    );
+    registry.add(
+        "state.get_pauses",
+        "get_pauses(jid=None)",
+        "Shows what is paused, by job.",
+        pauses,
+    );
+}
+
+fn wrong_jid(jid: &str) -> CallError {
+    CallError::invocation(format!("{jid} is not a jid"))
+}
+
+fn change(args: &Args, context: &Context<'_>, edit: impl FnOnce(&mut Map, &str)) -> Answer {
+    let jid = args.text("jid")?;
+    let path = pause_file(&jid, context).ok_or_else(|| wrong_jid(&jid))?;
+    let id = args.optional_text("state_id");
+    let mut pauses = read_pauses(&path, context).unwrap_or_default();
+    edit(&mut pauses, id.as_deref().unwrap_or("__all__"));
+    if let Some(parent) = path.parent() {
+        context.system.create_dir_all(parent, 0o755)?;
+    }
+    let mut bytes = Vec::new();
+    msgpack::encode(&Value::Map(pauses), msgpack::Dialect::Bin, &mut bytes);
+    context.system.write(&path, &bytes, &WriteOptions::new())?;
+    Ok(Value::Null)
+}
+
+fn resume(args: &Args, context: &Context<'_>) -> Answer {
+    let jid = args.text("jid")?;
+    let path = pause_file(&jid, context).ok_or_else(|| wrong_jid(&jid))?;
+    let Some(mut pauses) = read_pauses(&path, context) else {
+        return Ok(Value::Null);
+    };
+    match args.optional_text("state_id") {
+        Some(id) => pauses.remove(&id),
+        None => {
+            pauses = Map::new();
+            None
+        }
+    };
+    if pauses.is_empty() {
+        context.system.remove(&path)?;
+        return Ok(Value::Null);
+    }
+    let mut bytes = Vec::new();
+    msgpack::encode(&Value::Map(pauses), msgpack::Dialect::Bin, &mut bytes);
+    context.system.write(&path, &bytes, &WriteOptions::new())?;
+    Ok(Value::Null)
+}
+
+fn pauses(args: &Args, context: &Context<'_>) -> Answer {
+    let mut found = Map::new();
+    let jids = match args.optional_text("jid") {
+        Some(jid) => vec![jid],
+        None => {
+            let some = pause_file("0", context);
+            let directory = some.as_deref().and_then(std::path::Path::parent);
+            let listed = directory.and_then(|directory| context.system.list(directory).ok());
+            let listed = listed.unwrap_or_default().into_iter();
+            listed
+                .map(|name| name.to_string_lossy().into_owned())
+                .collect()
+        }
+    };
+    for jid in jids {
+        if let Some(path) = pause_file(&jid, context)
+            && let Some(pauses) = read_pauses(&path, context)
+        {
+            found.insert(jid, pauses);
+        }
+    }
+    Ok(found.into())
+}
+
+/// What runs besides this call, in Salt's words.
+fn running(context: &Context<'_>) -> Vec<String> {
+    let Some(running) = context.running else {
+        return Vec::new();
+    };
+    let own = context.job.get("jid").map(python::str);
+    let mut found = Vec::new();
+    for job in running() {
+        let part = |key| job.get(key).map(python::str).unwrap_or_default();
+        let (function, jid) = (part("fun"), part("jid"));
+        let changes = function.starts_with("state.") && !is_harmless(&function);
+        if !changes || own.as_deref() == Some(jid.as_str()) {
+            continue;
+        }
+        found.push(format!(
+            "The function \"{function}\" is running as PID {} and was started at {} with jid {jid}",
+            part("pid"),
+            started(&jid),
+        ));
+    }
+    found
+}
+
+/// Functions of `state` that change nothing and so stand in nobody's way.
+fn is_harmless(function: &str) -> bool {
+    let name = function.strip_prefix("state.").unwrap_or(function);
+    name.starts_with("show_")
+        || matches!(
+            name,
+            "running"
+                | "pause"
+                | "resume"
+                | "soft_kill"
+                | "get_pauses"
+                | "sls_exists"
+                | "id_exists"
+                | "list_disabled"
+                | "disable"
+                | "enable"
+                | "check_request"
+                | "clear_request"
+                | "clear_cache"
+                | "event"
+        )
+}
+
+/// The time in a jid as Salt prints it: `2026, Nov 22 06:49:37.317722`.
+fn started(jid: &str) -> String {
+    let part = |from: usize, to: usize| jid.get(from..to).unwrap_or_default();
+    let month = match part(4, 6) {
+        "01" => "Jan",
+        "02" => "Feb",
+        "03" => "Mar",
+        "04" => "Apr",
+        "05" => "May",
+        "06" => "Jun",
+        "07" => "Jul",
+        "08" => "Aug",
+        "09" => "Sep",
+        "10" => "Oct",
+        "11" => "Nov",
+        "12" => "Dec",
+        _ => return String::new(),
+    };
+    format!(
+        "{}, {month} {} {}:{}:{}.{}",
+        part(0, 4),
+        part(6, 8),
+        part(8, 10),
+        part(10, 12),
+        part(12, 14),
+        part(14, 20)
+    )
+}
+
+/// What stands in the way of a run that may not share the machine with another.
+pub(super) fn conflict(args: &Args, context: &Context<'_>) -> Option<Value> {
+    if args.is_true("concurrent") {
+        return None;
+    }
+    loop {
+        let running = running(context);
+        if running.is_empty() {
+            return None;
+        }
+        let most = match args
+            .given("queue")
+            .or_else(|| context.minion.config.get("state_queue"))
+        {
+            Some(Value::Int(most)) => usize::try_from(*most).unwrap_or(0),
+            Some(wanted) if wanted.is_true() => usize::MAX,
+            _ => 0,
+        };
+        if running.len() > most || most == 0 {
+            return Some(running.into_iter().collect());
+        }
+        context.system.sleep(std::time::Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,83 @@
+//! Running the programs that change a machine, the way Salt's functions do: found in the
+//! usual places, speaking English, and told apart by how they end.
+
+use std::path::PathBuf;
+
+use crate::context::Context;
+use crate::registry::CallError;
+use crate::system::{Command, CommandError, Observe, Output};
+
+/// The place of a program.
+///
+/// # Errors
+///
+/// When it is not installed.
+pub(crate) fn program(machine: &dyn Observe, name: &str) -> Result<PathBuf, CallError> {
+    machine
+        .which(name)
+        .ok_or_else(|| CallError::execution(format!("Command '{name}' cannot be found")))
+}
+
+/// A command whose messages are not translated.
+pub(crate) fn plain(program: impl Into<std::ffi::OsString>) -> Command {
+    Command::new(program)
+        .env("LC_ALL", "C")
+        .env("LANG", "C")
+        .env("LANGUAGE", "C")
+}
+
+/// A program by name, found in the usual places, whose messages are not translated. One
+/// that is not there is left to fail when it is run.
+pub(crate) fn named(machine: &dyn Observe, name: &str) -> Command {
+    match machine.which(name) {
+        Some(path) => plain(path),
+        None => plain(name),
+    }
+}
+
+/// Runs a command that changes something.
+///
+/// # Errors
+///
+/// When it cannot be started or does not end by itself.
+pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Output, CallError> {
+    context.system.run(command).map_err(|error| failed(&error))
+}
+
+/// Runs a command that only asks.
+///
+/// # Errors
+///
+/// When it cannot be started or does not end by itself.
+pub(crate) fn ask(machine: &dyn Observe, command: &Command) -> Result<Output, CallError> {
+    machine.query(command).map_err(|error| failed(&error))
+}
+
+/// The output of a question, `None` when it failed or could not be asked.
+pub(crate) fn answer(machine: &dyn Observe, command: &Command) -> Option<String> {
+    let output = machine.query(command).ok()?;
+    output.is_success().then(|| output.stdout_text())
+}
+
+/// What a command said, errors before anything else, without space around it.
+pub(crate) fn said(output: &Output) -> String {
+    let error = output.stderr_text();
+    let text = if error.trim().is_empty() {
+        output.stdout_text()
+    } else {
+        error
+    };
+    text.trim().to_owned()
+}
+
+/// Why a command did not run, in Salt's words.
+pub(crate) fn failed(error: &CommandError) -> CallError {
+    match error {
+        CommandError::Start { program, source } => CallError::CommandNotFound(format!(
+            "{}: {}",
+            program.to_string_lossy(),
+            crate::system::errno_text(source, None)
+        )),
+        other => CallError::execution(other.to_string()),
+    }
+}

@@ -12,7 +12,10 @@ use crate::system::{Command, Observe};
 /// program that tells is missing.
 pub(crate) fn of(path: &Path, system: &dyn Observe) -> Option<String> {
     let command = Command::new("lsattr").arg("-d").arg(path.as_os_str());
-    let output = system.query(&command).ok().filter(|output| output.is_success())?;
+    let output = system
+        .query(&command)
+        .ok()
+        .filter(|output| output.is_success())?;
     let line = output.stdout_text();
     let flags = line.split_whitespace().next()?;
     Some(flags.chars().filter(|c| *c != '-').collect())

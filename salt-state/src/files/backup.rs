@@ -53,7 +53,10 @@ pub(super) fn register(registry: &mut Registry) {
         "Puts a copy of a file in its place; what is there is kept as another copy.",
         |args, context| {
             let path = args.text("path")?;
-            let id = args.get("backup_id").map(crate::python::str).unwrap_or_default();
+            let id = args
+                .get("backup_id")
+                .map(crate::python::str)
+                .unwrap_or_default();
             let Some(copy) = numbered(&path, &id, context)? else {
                 return Ok(answer(false, missing(&id, &path)));
             };
@@ -81,7 +84,10 @@ pub(super) fn register(registry: &mut Registry) {
             "Removes a copy of a file.",
             |args, context| {
                 let path = args.text("path")?;
-                let id = args.get("backup_id").map(crate::python::str).unwrap_or_default();
+                let id = args
+                    .get("backup_id")
+                    .map(crate::python::str)
+                    .unwrap_or_default();
                 let Some(copy) = numbered(&path, &id, context)? else {
                     return Ok(answer(false, missing(&id, &path)));
                 };
@@ -172,7 +178,10 @@ fn read_stamp(stamp: &str) -> Option<(String, String)> {
     };
     let number = MONTHS.iter().position(|known| known == month)?;
     let order = format!("{year}{number:02}{date}{time}{micros}");
-    Some((order, format!("{day} {month} {date} {year} {time}.{micros}")))
+    Some((
+        order,
+        format!("{day} {month} {date} {year} {time}.{micros}"),
+    ))
 }
 
 /// A time in the machine's own zone.

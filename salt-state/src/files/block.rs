@@ -35,9 +35,9 @@ impl Block {
                 "Only one of append_if_not_found, prepend_if_not_found, insert_before_match, and insert_after_match is permitted",
             ));
         }
-        let eol = text_lines_with_ends(old)
-            .first()
-            .map_or("\n", |line| if line.ends_with("\r\n") { "\r\n" } else { "\n" });
+        let eol = text_lines_with_ends(old).first().map_or("\n", |line| {
+            if line.ends_with("\r\n") { "\r\n" } else { "\n" }
+        });
         let content = self.filling(eol);
         let mut new = String::with_capacity(old.len() + content.len());
         let (mut inside, mut found) = (false, false);

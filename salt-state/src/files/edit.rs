@@ -46,9 +46,7 @@ pub(crate) fn editable(
     let content = system
         .read(path)
         .map_err(|error| os_error(error, path))?
-        .ok_or_else(|| {
-            CallError::invocation(format!("File not found: {}", path.display()))
-        })?;
+        .ok_or_else(|| CallError::invocation(format!("File not found: {}", path.display())))?;
     if encoding.is_none() && is_binary(&content) {
         return Err(binary());
     }
@@ -216,11 +214,8 @@ impl KeyValues {
     pub(crate) fn apply(&self, old: &str) -> KeyValuesDone {
         let mut done = KeyValuesDone::default();
         let mut pruned: Vec<String> = Vec::new();
-        let mut seen: Vec<(String, i64)> = self
-            .pairs
-            .keys()
-            .map(|key| (python::str(key), 0))
-            .collect();
+        let mut seen: Vec<(String, i64)> =
+            self.pairs.keys().map(|key| (python::str(key), 0)).collect();
         for line in text_lines_with_ends(old) {
             let mut plain = line;
             let mut uncommented = false;
@@ -265,11 +260,7 @@ impl KeyValues {
                         other => format!(" (from {} type)", other.type_name()),
                     };
                     done.diff.push(format!("+ {key}{wanted}{kind}\n"));
-                    let end = if line.ends_with("\r\n") {
-                        "\r\n"
-                    } else {
-                        "\n"
-                    };
+                    let end = if line.ends_with("\r\n") { "\r\n" } else { "\n" };
                     done.content.push_str(&format!("{key}{wanted}{end}"));
                 }
                 *count += 1;
@@ -294,7 +285,12 @@ impl KeyValues {
             .zip(&seen)
             .filter(|(_, (_, count))| *count == 0)
             .map(|((key, value), _)| {
-                format!("{}{}{}\n", python::str(key), self.separator, python::str(value))
+                format!(
+                    "{}{}{}\n",
+                    python::str(key),
+                    self.separator,
+                    python::str(value)
+                )
             })
             .collect();
         if missing.is_empty() || self.search_only {

@@ -144,7 +144,9 @@ pub(crate) fn decode(bytes: &[u8], encoding: &str) -> Result<String, String> {
     let broken = || format!("'{encoding}' codec can't decode bytes: invalid data");
     match kind {
         Kind::Utf8 => utf8(bytes).map(str::to_owned),
-        Kind::Utf8Sig => utf8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).map(str::to_owned),
+        Kind::Utf8Sig => {
+            utf8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).map(str::to_owned)
+        }
         Kind::Ascii => match bytes.iter().position(|byte| !byte.is_ascii()) {
             None => utf8(bytes).map(str::to_owned),
             Some(at) => Err(format!(
@@ -222,13 +224,27 @@ mod tests {
 
     #[test]
     fn text_survives_its_encodings() {
-        for encoding in ["utf-8", "UTF-16", "utf-16-le", "utf_32", "utf-32-be", "utf-8-sig"] {
+        for encoding in [
+            "utf-8",
+            "UTF-16",
+            "utf-16-le",
+            "utf_32",
+            "utf-32-be",
+            "utf-8-sig",
+        ] {
             let bytes = encode("für € 🦀\n", encoding, "strict").unwrap();
-            assert_eq!(decode(&bytes, encoding).unwrap(), "für € 🦀\n", "{encoding}");
+            assert_eq!(
+                decode(&bytes, encoding).unwrap(),
+                "für € 🦀\n",
+                "{encoding}"
+            );
         }
         assert_eq!(encode("ü€", "cp1252", "strict").unwrap(), [0xfc, 0x80]);
         assert_eq!(decode(&[0xfc, 0x80], "cp1252").unwrap(), "ü€");
-        assert_eq!(encode("ü\n", "utf-16", "strict").unwrap(), b"\xff\xfe\xfc\0\n\0");
+        assert_eq!(
+            encode("ü\n", "utf-16", "strict").unwrap(),
+            b"\xff\xfe\xfc\0\n\0"
+        );
     }
 
     #[test]
@@ -239,7 +255,10 @@ mod tests {
         );
         assert_eq!(encode("aü", "ascii", "ignore").unwrap(), b"a");
         assert_eq!(encode("aü", "ascii", "replace").unwrap(), b"a?");
-        assert_eq!(encode("", "nosuch", "strict").unwrap_err(), "unknown encoding: nosuch");
+        assert_eq!(
+            encode("", "nosuch", "strict").unwrap_err(),
+            "unknown encoding: nosuch"
+        );
         assert_eq!(
             utf8(b"\xff").unwrap_err(),
             "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"

@@ -94,7 +94,11 @@ pub(crate) fn extract(
         let names: Vec<String> = words
             .iter()
             .filter(|word| *word != hex)
-            .map(|word| word.trim_start_matches(['*', '(']).trim_end_matches(')').to_owned())
+            .map(|word| {
+                word.trim_start_matches(['*', '('])
+                    .trim_end_matches(')')
+                    .to_owned()
+            })
             .collect();
         if names.is_empty() {
             anonymous.push(sum.clone());

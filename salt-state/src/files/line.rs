@@ -22,7 +22,8 @@ fn refused(text: &str) -> CallError {
 
 /// The lines that an expression finds.
 fn found(body: &[String], regex: &str) -> Result<Vec<usize>, CallError> {
-    let pattern = Pattern::new(regex, Flags::default())?;
+    let pattern = Pattern::new(regex, Flags::default())
+        .map_err(|error| refused(&format!("{error}: {}", crate::python::repr_str(regex))))?;
     let mut all = Vec::new();
     for (at, line) in body.iter().enumerate() {
         if pattern.is_match(line)? {
@@ -66,12 +67,12 @@ impl Line {
         Ok(all.first().copied())
     }
 
-    /// The text with the line in it, without it, or changed.
+    /// The lines of the text with the line among them, without it, or changed.
     ///
     /// # Errors
     ///
     /// In Salt's words.
-    pub(crate) fn apply(&self, old: &str) -> Result<String, CallError> {
+    pub(crate) fn apply(&self, old: &str) -> Result<Vec<String>, CallError> {
         let body: Vec<String> = text_lines_with_ends(old)
             .into_iter()
             .map(str::to_owned)
@@ -94,25 +95,23 @@ impl Line {
         Ok(found(body, regex)?.first().copied())
     }
 
-    fn delete(&self, body: Vec<String>) -> Result<String, CallError> {
+    fn delete(&self, mut body: Vec<String>) -> Result<Vec<String>, CallError> {
         let target = match self.target(&body)? {
             Some(at) => body.get(at).cloned(),
             None => None,
         };
-        Ok(body
-            .into_iter()
-            .filter(|line| Some(line) != target.as_ref())
-            .collect())
+        body.retain(|line| Some(line) != target.as_ref());
+        Ok(body)
     }
 
-    fn replace(&self, mut body: Vec<String>) -> Result<String, CallError> {
+    fn replace(&self, mut body: Vec<String>) -> Result<Vec<String>, CallError> {
         if let Some(at) = self.target(&body)?
             && let Some(line) = body.get_mut(at)
         {
             let end = line.get(bare(line).len()..).unwrap_or_default().to_owned();
             *line = self.like(line) + &end;
         }
-        Ok(body.concat())
+        Ok(body)
     }
 
     /// Puts the line behind another.
@@ -127,29 +126,30 @@ impl Line {
         body.insert(at + 1, new);
     }
 
-    fn insert(&self, mut body: Vec<String>) -> Result<String, CallError> {
+    fn insert(&self, mut body: Vec<String>) -> Result<Vec<String>, CallError> {
         if let Some(location) = &self.location {
-            return Ok(match location.as_str() {
-                "start" => {
-                    let content = self.content.trim_end();
-                    format!("{content}\n{}", body.concat())
-                }
-                "end" => match body.last() {
-                    None => self.content.clone(),
-                    Some(last) => {
-                        let lead = if self.indent { blanks(bare(last)) } else { "" };
-                        let content = if self.indent {
-                            format!("{lead}{}", self.content.trim_start())
+            match location.as_str() {
+                "start" => body.insert(0, format!("{}\n", self.content.trim_end())),
+                "end" => {
+                    let mut content = self.content.clone();
+                    if let Some(last) = body.last_mut() {
+                        if self.indent {
+                            content = format!("{}{}", blanks(bare(last)), content.trim_start());
+                        }
+                        // Salt ends the last line once more.
+                        if last.ends_with('\n') {
+                            body.push("\n".to_owned());
                         } else {
-                            self.content.clone()
-                        };
-                        format!("{}\n{content}", body.concat())
+                            last.push('\n');
+                        }
                     }
-                },
-                _ => body.concat(),
-            });
+                    body.push(content);
+                }
+                _ => {}
+            }
+            return Ok(body);
         }
-        if self.before.is_none() && self.after.is_none() {
+        if body.is_empty() || (self.before.is_none() && self.after.is_none()) {
             return Err(refused(
                 "On insert either \"location\" or \"before/after\" conditions are required.",
             ));
@@ -162,7 +162,8 @@ impl Line {
             Some(regex) => Self::only(&body, regex, "before")?,
             None => None,
         };
-        let is_content = |line: Option<&String>| line.is_some_and(|line| bare(line) == self.content);
+        let is_content =
+            |line: Option<&String>| line.is_some_and(|line| bare(line) == self.content);
         match (before, after) {
             (None, None) => {
                 return Err(refused("Neither before or after was found in file"));
@@ -180,10 +181,10 @@ impl Line {
                 }
             }
         }
-        Ok(body.concat())
+        Ok(body)
     }
 
-    fn ensure(&self, mut body: Vec<String>) -> Result<String, CallError> {
+    fn ensure(&self, mut body: Vec<String>) -> Result<Vec<String>, CallError> {
         let lost = || {
             refused(
                 "Wrong conditions? Unable to ensure line without knowing where to put it before and/or after.",
@@ -197,7 +198,8 @@ impl Line {
             Some(regex) => Self::only(&body, regex, "before")?,
             None => None,
         };
-        let is_content = |line: Option<&String>| line.is_some_and(|line| bare(line) == self.content);
+        let is_content =
+            |line: Option<&String>| line.is_some_and(|line| bare(line) == self.content);
         match (after, before) {
             (None, None) => return Err(lost()),
             (Some(after), Some(before)) => {
@@ -234,6 +236,6 @@ impl Line {
                 }
             }
         }
-        Ok(body.concat())
+        Ok(body)
     }
 }

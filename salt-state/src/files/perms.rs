@@ -190,12 +190,13 @@ impl Wanted {
                 .map_err(failed)?;
         }
         // A change of owner clears the set-id bits, so the mode comes after it.
-        let mode = match &self.mode {
-            Some(mode) if !found.is_link() => Some(mode_bits(mode).ok_or_else(|| {
-                CallError::execution(format!("Failed to change mode to {mode}"))
-            })?),
-            _ => None,
-        };
+        let mode =
+            match &self.mode {
+                Some(mode) if !found.is_link() => Some(mode_bits(mode).ok_or_else(|| {
+                    CallError::execution(format!("Failed to change mode to {mode}"))
+                })?),
+                _ => None,
+            };
         match mode {
             Some(bits) if changes.contains_key("mode") || (moves && bits & 0o6000 != 0) => {
                 system.set_mode(path, bits).map_err(failed)?;

@@ -47,9 +47,9 @@ impl Flags {
         let one = |name: &str| {
             let upper = name.to_uppercase();
             let found = NAMES.iter().find(|(known, _)| *known == upper);
-            found.map(|(_, bits)| *bits).ok_or_else(|| {
-                CallError::execution(format!("Invalid re flag given: {upper}"))
-            })
+            found
+                .map(|(_, bits)| *bits)
+                .ok_or_else(|| CallError::execution(format!("Invalid re flag given: {upper}")))
         };
         Ok(Self(match given {
             None => 0,
@@ -115,7 +115,9 @@ impl Pattern {
 
     /// Whether it is found anywhere.
     pub(crate) fn is_match(&self, text: &str) -> Result<bool, CallError> {
-        self.0.is_match(text).map_err(|error| bad(error.to_string()))
+        self.0
+            .is_match(text)
+            .map_err(|error| bad(error.to_string()))
     }
 
     /// Where it is found first.
@@ -210,7 +212,9 @@ fn late_flags(pattern: &str) -> Option<usize> {
             ']' => in_set = false,
             '(' if !in_set => {
                 let rest = pattern.get(at + 1..).unwrap_or_default();
-                let flags = rest.strip_prefix('?').and_then(|rest| rest.split(')').next());
+                let flags = rest
+                    .strip_prefix('?')
+                    .and_then(|rest| rest.split(')').next());
                 let is_flags = flags.is_some_and(|flags| {
                     !flags.is_empty() && flags.chars().all(|c| "aiLmsux".contains(c))
                 });
@@ -280,8 +284,15 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_as_python_tells_them() {
-        let error = |pattern: &str| Pattern::new(pattern, Flags::default()).unwrap_err().to_string();
-        assert_eq!(error("("), "missing ), unterminated subpattern at position 0");
+        let error = |pattern: &str| {
+            Pattern::new(pattern, Flags::default())
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            error("("),
+            "missing ), unterminated subpattern at position 0"
+        );
         assert_eq!(
             error("^[^#]*(?i)x"),
             "global flags not at the start of the expression at position 6"

@@ -50,10 +50,7 @@ pub(crate) fn scheme(url: &str) -> Option<&str> {
 
 /// Whether content comes over a network that is not the master's.
 pub(crate) fn is_remote(url: &str) -> bool {
-    matches!(
-        scheme(url),
-        Some("http" | "https" | "ftp" | "s3" | "swift")
-    )
+    matches!(scheme(url), Some("http" | "https" | "ftp" | "s3" | "swift"))
 }
 
 /// The path of this machine that an address means: a path or one behind `file://`.
@@ -157,7 +154,8 @@ pub(crate) fn choose(
             return Ok(path.is_absolute() && context.system.exists(&path));
         }
         if is_remote(url) {
-            let command = Command::new("curl").args(["-sSLI", "--fail", "-o", "/dev/null", "--", url]);
+            let command =
+                Command::new("curl").args(["-sSLI", "--fail", "-o", "/dev/null", "--", url]);
             return Ok(context
                 .system
                 .query(&command)

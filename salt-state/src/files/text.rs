@@ -47,7 +47,10 @@ fn split_lines(text: &str, keep: bool) -> Vec<&str> {
         if c == '\r' && chars.next_if(|(_, next)| *next == '\n').is_some() {
             end += 1;
         }
-        lines.push(text.get(start..if keep { end } else { at }).unwrap_or_default());
+        lines.push(
+            text.get(start..if keep { end } else { at })
+                .unwrap_or_default(),
+        );
         start = end;
     }
     if start < text.len() {
@@ -94,9 +97,8 @@ pub(crate) fn content_diff(old: &[u8], new: &[u8], from: &str, to: &str) -> Stri
         (true, false) => "Replace binary file with text file".to_owned(),
         (false, true) => "Replace text file with binary file".to_owned(),
         (false, false) => {
-            let lines = |content| -> Vec<String> {
-                byte_lines(content).into_iter().map(decoded).collect()
-            };
+            let lines =
+                |content| -> Vec<String> { byte_lines(content).into_iter().map(decoded).collect() };
             unified_diff(&lines(old), &lines(new), from, to).concat()
         }
     }

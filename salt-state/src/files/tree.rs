@@ -34,7 +34,8 @@ fn copy_found(
         FileKind::Symlink => return system.symlink(&system.read_link(from)?, to),
         FileKind::File => {
             let mut content = system.open(from)?.ok_or(rustix::io::Errno::NOENT)?;
-            let options = WriteOptions::new().mode(found.mode);
+            let us = system.identity();
+            let options = WriteOptions::new().mode(found.mode).owner(us.uid, us.gid);
             system.write_from(to, &mut content, &options)?;
         }
         _ => return Err(rustix::io::Errno::INVAL.into()),
@@ -49,7 +50,9 @@ fn copy_found(
 pub(crate) fn rename(from: &Path, to: &Path, system: &dyn System) -> io::Result<()> {
     match system.rename(from, to) {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) => {
-            let own = system.link_metadata(from)?.ok_or(rustix::io::Errno::NOENT)?;
+            let own = system
+                .link_metadata(from)?
+                .ok_or(rustix::io::Errno::NOENT)?;
             copy_found(from, to, &own, true, system)?;
             if !own.is_link() {
                 system.set_owner(to, Some(own.uid), Some(own.gid), false)?;

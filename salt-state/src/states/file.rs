@@ -114,7 +114,11 @@ fn absolute(name: &str) -> Option<String> {
 }
 
 /// The name of a state: expanded, present and absolute; else what to complain about.
-fn named(args: &Args, function: &str, check: &Check<'_>) -> Result<Result<String, Plan>, CallError> {
+fn named(
+    args: &Args,
+    function: &str,
+    check: &Check<'_>,
+) -> Result<Result<String, Plan>, CallError> {
     let name = expanded(&args.text("name")?, check);
     if name.is_empty() {
         let text = format!("Must provide name to file.{function}");

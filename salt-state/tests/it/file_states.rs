@@ -38,7 +38,8 @@ impl Place<'_> {
     }
 
     fn source(&self, environment: &str) -> PathBuf {
-        self.root.join(if environment == "base" { "s" } else { "s-dev" })
+        self.root
+            .join(if environment == "base" { "s" } else { "s-dev" })
     }
 
     /// Puts this place's paths into a value.
@@ -67,7 +68,9 @@ impl Place<'_> {
         system.create_dir_all(root, 0o755).unwrap();
         for (path, what) in tree.and_then(Value::as_map).into_iter().flat_map(Map::iter) {
             let full = root.join(path.as_str().unwrap().trim_end_matches('/'));
-            system.create_dir_all(full.parent().unwrap(), 0o755).unwrap();
+            system
+                .create_dir_all(full.parent().unwrap(), 0o755)
+                .unwrap();
             let octal = |key: &str| {
                 let text = what.get(key).and_then(Value::as_str)?;
                 u32::from_str_radix(text, 8).ok()
@@ -101,7 +104,9 @@ impl Place<'_> {
             if let Some([Value::Int(uid), Value::Int(gid)]) = what.get("o").and_then(Value::as_list)
             {
                 let (uid, gid) = (u32::try_from(*uid).unwrap(), u32::try_from(*gid).unwrap());
-                system.set_owner(&full, Some(uid), Some(gid), false).unwrap();
+                system
+                    .set_owner(&full, Some(uid), Some(gid), false)
+                    .unwrap();
             }
             if let Some(Value::Int(seconds)) = what.get("t") {
                 let at = Timestamp {
@@ -114,7 +119,11 @@ impl Place<'_> {
     }
 
     fn text(&self, text: &str) -> Vec<u8> {
-        self.fill(&text.into()).as_str().unwrap().as_bytes().to_vec()
+        self.fill(&text.into())
+            .as_str()
+            .unwrap()
+            .as_bytes()
+            .to_vec()
     }
 
     /// What the tree holds, as the recordings write it.
@@ -184,7 +193,11 @@ impl Sources for Place<'_> {
         while let Some(below) = todo.pop() {
             for name in self.machine.list(&root.join(&below))? {
                 let name = name.to_string_lossy();
-                let key = if below.is_empty() { name.into_owned() } else { format!("{below}/{name}") };
+                let key = if below.is_empty() {
+                    name.into_owned()
+                } else {
+                    format!("{below}/{name}")
+                };
                 let path = root.join(&key);
                 if self.machine.is_link(&path) {
                     let target = self.machine.read_link(&path)?;
@@ -212,7 +225,9 @@ impl Sources for Place<'_> {
     }
 
     fn stat(&self, environment: &str, path: &str) -> io::Result<Option<[i64; 10]>> {
-        let found = self.machine.metadata(&self.source(environment).join(path))?;
+        let found = self
+            .machine
+            .metadata(&self.source(environment).join(path))?;
         Ok(found.map(|found| {
             let mut stat = [0; 10];
             stat[0] = i64::from(found.mode | 0o100_000);
@@ -229,7 +244,11 @@ impl Place<'_> {
         while let Some(below) = todo.pop() {
             for name in self.machine.list(&root.join(&below))? {
                 let name = name.to_string_lossy();
-                let key = if below.is_empty() { name.into_owned() } else { format!("{below}/{name}") };
+                let key = if below.is_empty() {
+                    name.into_owned()
+                } else {
+                    format!("{below}/{name}")
+                };
                 let is_dir = self.machine.is_dir(&root.join(&key));
                 if is_dir == directories {
                     found.push(key.clone());
@@ -294,7 +313,10 @@ fn settled(mut answer: Map, function: &str) -> Map {
     if let Some(Value::Str(comment)) = answer.get_mut("comment")
         && comment.starts_with("#### ")
     {
-        let mut parts: Vec<String> = comment.split("#### /").map(|part| part.trim().to_owned()).collect();
+        let mut parts: Vec<String> = comment
+            .split("#### /")
+            .map(|part| part.trim().to_owned())
+            .collect();
         parts.sort();
         *comment = parts.join("\n");
     }
@@ -310,7 +332,12 @@ fn settled(mut answer: Map, function: &str) -> Map {
 
 fn run_case(case: &Map, place: &Place<'_>, wrong: &mut Vec<String>, at: &str) {
     let registry = Registry::builtin();
-    let map = |key: &str| case.get(key).and_then(Value::as_map).cloned().unwrap_or_default();
+    let map = |key: &str| {
+        case.get(key)
+            .and_then(Value::as_map)
+            .cloned()
+            .unwrap_or_default()
+    };
     let mut grains = map("grains");
     grains.insert("id", "m");
     let minion = MinionData {
@@ -319,7 +346,15 @@ fn run_case(case: &Map, place: &Place<'_>, wrong: &mut Vec<String>, at: &str) {
         pillar: map("pillar"),
         config: Map::from([
             ("id", Value::from("m")),
-            ("cachedir", place.root.join("cache").to_string_lossy().into_owned().into()),
+            (
+                "cachedir",
+                place
+                    .root
+                    .join("cache")
+                    .to_string_lossy()
+                    .into_owned()
+                    .into(),
+            ),
         ]),
     };
     let function = case.str("fun").unwrap();
@@ -394,11 +429,16 @@ fn run_case(case: &Map, place: &Place<'_>, wrong: &mut Vec<String>, at: &str) {
                 .iter()
                 .map(|(key, value)| {
                     let value = place.fill(value);
-                    (salt_state::python::str(key), salt_state::python::str(&value))
+                    (
+                        salt_state::python::str(key),
+                        salt_state::python::str(&value),
+                    )
                 })
                 .collect();
             if after != recorded {
-                wrong.push(format!("{at} tree\n     is {after:?}\n  wants {recorded:?}"));
+                wrong.push(format!(
+                    "{at} tree\n     is {after:?}\n  wants {recorded:?}"
+                ));
             }
         }
     }

@@ -42,9 +42,9 @@ fn accumulated(args: &Args, check: &Check<'_>) -> Answer {
         }
     }
     // Who requires this one has been told so by the compiler.
-    let declared = ["require_in", "watch_in"].iter().any(|kind| {
-        check.low.contains_key(kind) || args.get(kind).is_some()
-    });
+    let declared = ["require_in", "watch_in"]
+        .iter()
+        .any(|kind| check.low.contains_key(kind) || args.get(kind).is_some());
     if !declared {
         return Ok(Plan::fail(format!(
             "Orphaned accumulator {name} in {}:{}",
@@ -65,7 +65,10 @@ fn accumulated(args: &Args, check: &Check<'_>) -> Answer {
     };
     let mut entry = match of_file.get(&name) {
         Some(Value::Map(entry)) => entry.clone(),
-        _ => Map::from([("for", Value::List(Vec::new())), ("text", Value::List(Vec::new()))]),
+        _ => Map::from([
+            ("for", Value::List(Vec::new())),
+            ("text", Value::List(Vec::new())),
+        ]),
     };
     let mut is_new = false;
     for (key, more) in [("for", targets), ("text", text)] {
@@ -100,7 +103,10 @@ pub(super) fn gathered(filename: &str, check: &Check<'_>) -> Option<Map> {
     let id = check.low.get("__id__").map(python::str).unwrap_or_default();
     let mut found = Map::new();
     for (name, entry) in of_file {
-        let named = entry.get("for").and_then(Value::as_list).unwrap_or_default();
+        let named = entry
+            .get("for")
+            .and_then(Value::as_list)
+            .unwrap_or_default();
         let is_for = named.iter().any(|one| {
             let one = python::str(one);
             one == id || one == filename

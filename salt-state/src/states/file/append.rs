@@ -176,7 +176,11 @@ fn add(args: &Args, check: &Check<'_>, before: bool) -> Answer {
         });
     }
     let new = if before {
-        lines.iter().map(|line| format!("{line}\n")).collect::<String>() + &old
+        lines
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+            + &old
     } else {
         let mut new = old.clone();
         if !new.is_empty() && !new.ends_with('\n') {
@@ -209,8 +213,8 @@ fn add(args: &Args, check: &Check<'_>, before: bool) -> Answer {
                 follow: true,
                 ..WriteOptions::new()
             };
-            let written = written
-                .and_then(|()| context.system.write(&path, new.as_bytes(), &options));
+            let written =
+                written.and_then(|()| context.system.write(&path, new.as_bytes(), &options));
             Ok(match written {
                 Ok(()) => Done::as_planned(),
                 Err(error) => Done::failed(errno_text(&error, Some(&path))),

@@ -110,7 +110,8 @@ fn cached(args: &Args, check: &Check<'_>) -> Answer {
         if there {
             return Ok(Plan::unchanged(format!("File already cached: {name}")));
         }
-        if is_tree && sum.is_none()
+        if is_tree
+            && sum.is_none()
             && let Some(to) = &to
         {
             let old = check.system.read(to).ok().flatten();
@@ -137,14 +138,20 @@ fn cached(args: &Args, check: &Check<'_>) -> Answer {
             return Ok(Plan::fail(format!("Unsupported url scheme: {name}")));
         }
         let Some(path) = local(&name, check) else {
-            return Ok(Plan::fail(format!("File {name} is not present on the minion")));
+            return Ok(Plan::fail(format!(
+                "File {name} is not present on the minion"
+            )));
         };
         let shown = path.display();
         if !check.system.exists(&path) {
-            return Ok(Plan::fail(format!("File {shown} is not present on the minion")));
+            return Ok(Plan::fail(format!(
+                "File {shown} is not present on the minion"
+            )));
         }
         let Some(sum) = &sum else {
-            return Ok(Plan::unchanged(format!("File {shown} is present on the minion")));
+            return Ok(Plan::unchanged(format!(
+                "File {shown} is present on the minion"
+            )));
         };
         let content = check
             .system
@@ -220,7 +227,10 @@ fn cached(args: &Args, check: &Check<'_>) -> Answer {
     let mut plan = Plan::change(comment, changes, move |context| {
         let fails = |error| os_error(error, &to);
         if let Some(parent) = to.parent() {
-            context.system.create_dir_all(parent, 0o700).map_err(fails)?;
+            context
+                .system
+                .create_dir_all(parent, 0o700)
+                .map_err(fails)?;
         }
         context
             .system

@@ -81,37 +81,37 @@ fn copy(args: &Args, check: &Check<'_>) -> Answer {
         )));
     }
     let mut changes = Changes::of(&shown, source.as_str());
-    // A copy belongs to us and has the mode of what it was made of, unless it was there.
+    // A copy belongs to us and has the mode of what it was made of.
     let mut fresh = there.clone();
     let identity = check.system.identity();
-    (fresh.uid, fresh.gid) = match &old {
-        Some(old) if identical => {
-            fresh.mode = old.mode;
-            (old.uid, old.gid)
-        }
-        _ => (identity.uid, identity.gid),
-    };
+    (fresh.uid, fresh.gid) = (identity.uid, identity.gid);
     changes.extend(wanted.lacking(check.system, &fresh).map_err(fails)?);
     let mut comment = format!("Copied \"{source}\" to \"{name}\"");
     if identical {
         comment.push_str(" - files are identical but force flag is set");
     }
-    let dir_mode = args.given("dir_mode").or_else(|| args.given("mode")).cloned();
+    let dir_mode = args
+        .given("dir_mode")
+        .or_else(|| args.given("mode"))
+        .cloned();
     let would = format!("File \"{source}\" is set to be copied to \"{shown}\"");
     Ok(Plan::change(comment, changes, move |context| {
         let system = context.system;
-        let dirs = Wanted::new(wanted.user.as_ref(), wanted.group.as_ref(), dir_mode.as_ref());
+        let dirs = Wanted::new(
+            wanted.user.as_ref(),
+            wanted.group.as_ref(),
+            dir_mode.as_ref(),
+        );
         let done = (|| {
             if makedirs {
                 with_dirs(&parent, &dirs, context)?;
             }
-            if old.is_some() && !identical {
+            // One file takes another's place at once.
+            let both = there.is_file() && old.as_ref().is_some_and(|old| !old.is_dir());
+            if old.is_some() && !both {
                 system.remove_all(&to)?;
             }
-            if !identical {
-                tree::copy(&from, &to, preserve, system)?;
-            }
-            Ok::<_, std::io::Error>(())
+            tree::copy(&from, &to, preserve, system)
         })();
         if let Err(error) = done {
             return Ok(Done::failed(format!(

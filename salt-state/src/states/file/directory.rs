@@ -197,9 +197,10 @@ pub(super) fn required(args: &Args, check: &Check<'_>) -> BTreeSet<PathBuf> {
         let is_required = wanted.contains(&own("__id__")) || wanted.contains(&own("name"));
         let requires_in = chunk.get("require_in").and_then(Value::as_list);
         let is_for = requires_in.unwrap_or_default().iter().any(|one| match one {
-            Value::Map(map) => map.get("file").map(python::str).is_some_and(|target| {
-                target == id || target == name
-            }),
+            Value::Map(map) => map
+                .get("file")
+                .map(python::str)
+                .is_some_and(|target| target == id || target == name),
             other => {
                 let target = python::str(other);
                 target == id || target == name
@@ -254,12 +255,7 @@ fn directory(args: &Args, check: &Check<'_>) -> Answer {
         "" => "/",
         name => name,
     };
-    let plan = planned(name, args, check)?;
-    Ok(if name == args.text("name")? {
-        plan
-    } else {
-        plan.extra("name", name)
-    })
+    planned(name, args, check)
 }
 
 fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
@@ -292,8 +288,7 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
     let mut obstacle = None;
     let mut backup_taken = false;
     let mut test_comment = None;
-    let in_the_way =
-        is_file || (!args.is_true("allow_symlink") && is_link) || (force && is_link);
+    let in_the_way = is_file || (!args.is_true("allow_symlink") && is_link) || (force && is_link);
     if in_the_way {
         if let Some(backup) = args.optional_text("backupname") {
             let to = PathBuf::from(&backup);
@@ -344,7 +339,9 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
     let mut totals: BTreeMap<&str, Value> = BTreeMap::new();
     let mut removed = Vec::new();
     let children_only = args.is_true("children_only");
-    let silent = recurse.as_ref().is_some_and(|recurse| recurse.has("silent"));
+    let silent = recurse
+        .as_ref()
+        .is_some_and(|recurse| recurse.has("silent"));
     if there && test_comment.is_none() {
         let found = if follow {
             check.system.metadata(&path).map_err(fails)?
@@ -352,7 +349,10 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
             own.clone()
         };
         if !children_only && let Some(found) = &found {
-            note(&mut totals, &wanted.lacking(check.system, found).map_err(fails)?);
+            note(
+                &mut totals,
+                &wanted.lacking(check.system, found).map_err(fails)?,
+            );
             if silent {
                 totals.clear();
             }
@@ -361,12 +361,21 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
             let mut entries = Vec::new();
             walk(&path, max_depth, check.system, &mut entries).map_err(fails)?;
             for entry in entries {
-                let ignored = if entry.is_dir { "ignore_dirs" } else { "ignore_files" };
+                let ignored = if entry.is_dir {
+                    "ignore_dirs"
+                } else {
+                    "ignore_files"
+                };
                 if recurse.has(ignored) {
                     continue;
                 }
                 let wanted = recurse.limit(if entry.is_dir { &wanted } else { &of_files });
-                let lacking = wanted.lacking(check.system, &entry.meta).map_err(fails)?;
+                let meta = match follow && entry.meta.is_link() {
+                    true => check.system.metadata(&entry.path).map_err(fails)?,
+                    false => None,
+                };
+                let meta = meta.as_ref().unwrap_or(&entry.meta);
+                let lacking = wanted.lacking(check.system, meta).map_err(fails)?;
                 if lacking.is_empty() {
                     continue;
                 }

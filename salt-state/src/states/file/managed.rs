@@ -81,11 +81,14 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
         .is_some_and(|mode| mode.eq_ignore_ascii_case("keep"));
     let given: Vec<&str> = ["contents", "contents_pillar", "contents_grains"]
         .into_iter()
-        .filter(|key| args.given(key).is_some_and(|value| *key == "contents" || value.is_true()))
+        .filter(|key| {
+            args.given(key)
+                .is_some_and(|value| *key == "contents" || value.is_true())
+        })
         .collect();
-    let has_source = args.given("source").is_some_and(|source| {
-        source.is_true() || matches!(source, Value::List(_))
-    });
+    let has_source = args
+        .given("source")
+        .is_some_and(|source| source.is_true() || matches!(source, Value::List(_)));
     if keep && !given.is_empty() {
         return Ok(Plan::fail(
             "Mode preservation cannot be used in combination with 'contents', 'contents_pillar', or 'contents_grains'",
@@ -111,7 +114,10 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
         return Ok(Plan::fail("Destination file name is required"));
     }
     let path = Path::new(name);
-    let there = check.system.metadata(path).map_err(|error| os_error(error, path))?;
+    let there = check
+        .system
+        .metadata(path)
+        .map_err(|error| os_error(error, path))?;
     if !args.is_true("create") && there.is_none() {
         return Ok(Plan::unchanged(format!(
             "File {name} is not present and is not set for creation"
@@ -121,7 +127,9 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
         return Ok(Plan::fail(complaint));
     }
     if there.as_ref().is_some_and(|there| there.is_dir()) {
-        return Ok(Plan::fail(format!("Specified target {name} is a directory")));
+        return Ok(Plan::fail(format!(
+            "Specified target {name} is a directory"
+        )));
     }
 
     let mode = if keep { None } else { args.given("mode") };
@@ -142,7 +150,9 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
         check_cmd: args.optional_text("check_cmd"),
         tmp_dir: args.optional_text("tmp_dir").filter(|dir| !dir.is_empty()),
         tmp_ext: args.optional_text("tmp_ext").unwrap_or_default(),
-        attrs: args.optional_text("attrs").filter(|attrs| !attrs.is_empty()),
+        attrs: args
+            .optional_text("attrs")
+            .filter(|attrs| !attrs.is_empty()),
         selinux: args
             .given("selinux")
             .and_then(Value::as_map)
@@ -166,7 +176,10 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
                 Failure::Exception(error) => Err(error),
             };
         }
-        Ok(Plan::fail(format!("Unable to manage file: {}", failure.text())))
+        Ok(Plan::fail(format!(
+            "Unable to manage file: {}",
+            failure.text()
+        )))
     };
     let content = match stated {
         Some(Value::Bytes(bytes)) => Content::Bytes(bytes),
@@ -196,6 +209,11 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
         None if has_source => match fetched(name, args, check, &mut options, keep) {
             Ok(content) => Content::Fetched(content),
             Err(Stop::Plan(text)) => return Ok(Plan::fail(text)),
+            Err(Stop::Failure(Failure::Exception(CallError::Exception { kind, message })))
+                if kind == "ModuleNotFoundError" || message.ends_with("is not iterable") =>
+            {
+                return Err(CallError::Exception { kind, message });
+            }
             Err(Stop::Failure(failure)) => return foreseen(failure),
         },
         None => Content::Any,
@@ -214,9 +232,11 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
             },
         },
     };
-    let ignored = bytes.as_deref().is_some_and(|new| only_ignored(path, new, args, check));
+    let ignored = bytes
+        .as_deref()
+        .is_some_and(|new| only_ignored(path, new, args, check));
     let mut plan = file(name, bytes, options, check)?;
-    if ignored && plan.is_change() {
+    if ignored && (plan.is_change() || plan.result.is_none()) {
         plan = plan.extra("skip_req", true);
     }
     Ok(plan)
@@ -230,10 +250,16 @@ fn stated(args: &Args, check: &Check<'_>) -> Result<Result<Option<Value>, String
         let one = |key: &Value| {
             let key = python::str(key);
             let found = data::traverse_map(data, &key, &delimiter);
-            found.cloned().ok_or_else(|| format!("{what} {key} does not exist"))
+            found
+                .cloned()
+                .ok_or_else(|| format!("{what} {key} does not exist"))
         };
         match keys {
-            Value::List(keys) => keys.iter().map(one).collect::<Result<Vec<_>, _>>().map(Value::List),
+            Value::List(keys) => keys
+                .iter()
+                .map(one)
+                .collect::<Result<Vec<_>, _>>()
+                .map(Value::List),
             key => one(key),
         }
     };
@@ -256,7 +282,10 @@ fn stated(args: &Args, check: &Check<'_>) -> Result<Result<Option<Value>, String
     if !args.is_true("allow_empty") && !content.is_true() {
         let key = ["contents_pillar", "contents_grains", "contents"]
             .into_iter()
-            .find(|key| args.given(key).is_some_and(|value| *key == "contents" || value.is_true()))
+            .find(|key| {
+                args.given(key)
+                    .is_some_and(|value| *key == "contents" || value.is_true())
+            })
             .unwrap_or("contents");
         return Ok(Err(if key == "contents" {
             format!("'contents' value {empty}")
@@ -386,9 +415,7 @@ fn fetched(
             context,
         );
         Some(sum.map_err(|failure| match failure {
-            Failure::Foreseen(text) => {
-                Failure::Foreseen(format!("Unable to manage file: {text}"))
-            }
+            Failure::Foreseen(text) => Failure::Foreseen(format!("Unable to manage file: {text}")),
             other => other,
         })?)
     } else {
@@ -431,7 +458,8 @@ fn fetched(
             )
         }));
     }
-    if keep {
+    // The dry run compares the mode of a file that is there only with a stated one.
+    if keep && !(check.is_test() && old.is_some()) {
         options.wanted.mode = source_mode(&url, check);
     }
     let Some(renderer) = template else {
@@ -461,7 +489,10 @@ pub(super) fn source_mode(url: &str, check: &Check<'_>) -> Option<String> {
 
 /// Whether old and new content differ only in what the state ignores.
 fn only_ignored(path: &Path, new: &[u8], args: &Args, check: &Check<'_>) -> bool {
-    let (order, blanks) = (args.is_true("ignore_ordering"), args.is_true("ignore_whitespace"));
+    let (order, blanks) = (
+        args.is_true("ignore_ordering"),
+        args.is_true("ignore_whitespace"),
+    );
     let marks = match args.given("ignore_comment_characters") {
         None => Vec::new(),
         Some(Value::List(marks)) => marks.iter().map(python::str).collect(),
@@ -479,7 +510,9 @@ fn only_ignored(path: &Path, new: &[u8], args: &Args, check: &Check<'_>) -> bool
             .into_iter()
             .filter_map(|line| {
                 let mut line = line.to_owned();
-                let commented = marks.iter().any(|mark| line.trim_start().starts_with(mark.as_str()));
+                let commented = marks
+                    .iter()
+                    .any(|mark| line.trim_start().starts_with(mark.as_str()));
                 if commented {
                     return None;
                 }
@@ -513,7 +546,10 @@ fn only_facts(
     let found = if options.follow {
         found.clone()
     } else {
-        let own = check.system.link_metadata(path).map_err(|error| os_error(error, path))?;
+        let own = check
+            .system
+            .link_metadata(path)
+            .map_err(|error| os_error(error, path))?;
         own.unwrap_or_else(|| found.clone())
     };
     let lacking = options
@@ -521,7 +557,10 @@ fn only_facts(
         .lacking(check.system, &found)
         .map_err(|error| os_error(error, path))?;
     if !check.is_test() {
-        let unknown = options.wanted.unknown(check.system).map_err(|error| os_error(error, path))?;
+        let unknown = options
+            .wanted
+            .unknown(check.system)
+            .map_err(|error| os_error(error, path))?;
         if !unknown.is_empty() {
             return Ok(Plan::fail(unknown));
         }
@@ -564,6 +603,7 @@ pub(super) fn file(
     let dangling = found.is_none() && own.is_some();
     let follows = options.follow;
     let is_new = found.is_none();
+    let says_nothing = content.is_none();
     let new = content.unwrap_or_default();
     let old = match &found {
         Some(meta) if meta.kind == FileKind::File => check.system.read(path).map_err(fails)?,
@@ -603,7 +643,11 @@ pub(super) fn file(
             changes.insert("diff", diff);
         } else {
             tested.insert("newfile", name);
-            changes.insert("diff", "New file");
+            if says_nothing {
+                changes.insert("new", format!("file {name} created"));
+            } else {
+                changes.insert("diff", "New file");
+            }
         }
         let plain = 0o666 & !options.umask;
         let first = if wanted.mode.is_some() || options.new_mode == NewMode::PrivateFirst {
@@ -663,7 +707,11 @@ pub(super) fn file(
         return Ok(Plan::answer(None, would_change(name), tested));
     }
     if changes.is_empty() {
-        return Ok(Plan::unchanged(format!("File {name} is in the correct state")));
+        return Ok(if options.selinux {
+            Plan::fail("Failed to get selinux attributes")
+        } else {
+            Plan::unchanged(format!("File {name} is in the correct state"))
+        });
     }
     let unknown = wanted.unknown(check.system).map_err(fails)?;
     if !unknown.is_empty() {
@@ -674,11 +722,14 @@ pub(super) fn file(
         return Ok(Plan::fail("Parent directory not present"));
     }
     let path = path.to_owned();
-    Ok(Plan::change(
-        format!("File {name} updated"),
-        changes,
-        move |context| write(&path, &new, writes, is_new, &wanted, &options, context),
-    )
+    let comment = if says_nothing && is_new {
+        "Empty file".to_owned()
+    } else {
+        format!("File {name} updated")
+    };
+    Ok(Plan::change(comment, changes, move |context| {
+        write(&path, &new, writes, is_new, &wanted, &options, context)
+    })
     .when_testing(would_change(name))
     .test_changes(tested))
 }
@@ -706,7 +757,9 @@ fn write(
     }
     let failed = |error: std::io::Error| {
         let text = crate::system::errno_text(&error, None);
-        let text = text.split_once("] ").map_or(text.as_str(), |(_, text)| text);
+        let text = text
+            .split_once("] ")
+            .map_or(text.as_str(), |(_, text)| text);
         Ok(Done::failed(format!("Unable to manage file: {text}")))
     };
     if is_new
@@ -725,10 +778,12 @@ fn write(
         return failed(error);
     }
     if !writes {
-        return Ok(match wanted.establish(context.system, path, options.follow) {
-            Ok(_) => Done::as_planned(),
-            Err(error) => Done::failed(error.to_string()),
-        });
+        return Ok(
+            match wanted.establish(context.system, path, options.follow) {
+                Ok(_) => Done::as_planned(),
+                Err(error) => Done::failed(error.to_string()),
+            },
+        );
     }
     if !is_new && matches!(options.backup.as_str(), "minion" | "both") {
         backup::keep(path, context)?;
@@ -797,7 +852,10 @@ fn checked(
     let mut words = words.into_iter();
     let program = words.next().unwrap_or_default();
     let ran = context.system.run(&Command::new(program).args(words));
-    context.system.remove(&copy).map_err(|error| os_error(error, &copy))?;
+    context
+        .system
+        .remove(&copy)
+        .map_err(|error| os_error(error, &copy))?;
     let output = ran?;
     if output.is_success() {
         return Ok(None);
@@ -820,7 +878,10 @@ pub(super) fn options(args: &Args, check: &Check<'_>) -> Options {
         wanted: Wanted::new(args.given("user"), args.given("group"), args.given("mode")),
         new_mode: NewMode::Plain,
         makedirs: args.is_true("makedirs"),
-        dir_mode: args.given("dir_mode").or_else(|| args.given("mode")).cloned(),
+        dir_mode: args
+            .given("dir_mode")
+            .or_else(|| args.given("mode"))
+            .cloned(),
         backup: text("backup"),
         show_changes: args.is_true("show_changes"),
         follow: true,

@@ -122,10 +122,7 @@ fn touch(args: &Args, check: &Check<'_>) -> Answer {
         let now = Timestamp::from(system.now());
         let (accessed, modified) = match (accessed, modified) {
             (None, None) => (Some(now), Some(now)),
-            (accessed, modified) => (
-                Some(accessed.unwrap_or(now)),
-                Some(modified.unwrap_or(now)),
-            ),
+            (accessed, modified) => (Some(accessed.unwrap_or(now)), Some(modified.unwrap_or(now))),
         };
         system.set_times(&path, accessed, modified).map_err(fails)
     }))
@@ -151,9 +148,8 @@ fn mknod(args: &Args, check: &Check<'_>) -> Answer {
         return Ok(Plan::fail("Must provide name to file.mknod"));
     }
     let kind = args.text("ntype")?;
-    let number = |key: &str| -> Result<u32, CallError> {
-        Ok(u32::try_from(args.int(key)?).unwrap_or(0))
-    };
+    let number =
+        |key: &str| -> Result<u32, CallError> { Ok(u32::try_from(args.int(key)?).unwrap_or(0)) };
     let (major, minor) = (number("major")?, number("minor")?);
     let (wanted_kind, node, what, kind_name) = match kind.as_str() {
         "c" => (
@@ -193,11 +189,10 @@ fn mknod(args: &Args, check: &Check<'_>) -> Answer {
                     with_dirs(parent, &Wanted::default(), context).map_err(fails)?;
                 }
                 let bits = wanted.mode.as_deref().and_then(mode_bits).unwrap_or(0o600);
-                context
-                    .system
-                    .make_node(&path, node, bits)
-                    .map_err(fails)?;
-                wanted.without_mode().establish(context.system, &path, true)?;
+                context.system.make_node(&path, node, bits).map_err(fails)?;
+                wanted
+                    .without_mode()
+                    .establish(context.system, &path, true)?;
                 Ok(Done::as_planned())
             },
         )
@@ -270,9 +265,7 @@ fn decode(args: &Args, check: &Check<'_>) -> Answer {
     if old_sum.as_str() == Some(new_sum.as_str()) {
         return Ok(Plan::unchanged("File is in the correct state."));
     }
-    let changes = Changes::none()
-        .with("old", old_sum)
-        .with("new", new_sum);
+    let changes = Changes::none().with("old", old_sum).with("new", new_sum);
     let tested = if old.is_some() {
         changes.clone()
     } else {

@@ -68,7 +68,9 @@ fn patch(args: &Args, check: &Check<'_>) -> Answer {
     }
     let mut strip = args.optional_int("strip")?;
     let mut options = Vec::new();
-    let mut reject = args.optional_text("reject_file").filter(|file| !file.is_empty());
+    let mut reject = args
+        .optional_text("reject_file")
+        .filter(|file| !file.is_empty());
     let words = split_words(&args.optional_text("options").unwrap_or_default()).unwrap_or_default();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
@@ -87,7 +89,9 @@ fn patch(args: &Args, check: &Check<'_>) -> Answer {
                 reject = reject.or(file);
             }
             "-p" | "--strip" => {
-                let count = value.or_else(|| words.next()).and_then(|count| count.parse().ok());
+                let count = value
+                    .or_else(|| words.next())
+                    .and_then(|count| count.parse().ok());
                 strip = strip.or(count);
             }
             _ => options.push(word),

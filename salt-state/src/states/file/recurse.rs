@@ -69,7 +69,10 @@ fn wares(source: &str, args: &Args, check: &Check<'_>) -> Result<Wares, CallErro
     }
     let behind_link = |below: &str| {
         wares.links.keys().any(|link| {
-            below == link || below.strip_prefix(link.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            below == link
+                || below
+                    .strip_prefix(link.as_str())
+                    .is_some_and(|rest| rest.starts_with('/'))
         })
     };
     let mut files = BTreeMap::new();
@@ -267,7 +270,11 @@ fn recurse(args: &Args, check: &Check<'_>) -> Answer {
     let mut plans = Vec::new();
     for part in parts {
         // What lies in a directory that is not there cannot be looked at more closely.
-        plans.push((part.path.clone(), part.directory, check.state(part.function, &part.args)?));
+        plans.push((
+            part.path.clone(),
+            part.directory,
+            check.state(part.function, &part.args)?,
+        ));
     }
     if check.is_test() {
         let mut sum = Sum::default();
@@ -281,7 +288,6 @@ fn recurse(args: &Args, check: &Check<'_>) -> Answer {
                 .collect();
             sum.pending = true;
             sum.comments.push(("removed".to_owned(), lines.join("\n")));
-            sum.changes.insert("removed", shown(&listed));
         }
         let result = if sum.failed {
             Some(false)
@@ -307,9 +313,10 @@ fn recurse(args: &Args, check: &Check<'_>) -> Answer {
     let mut foreseen = Sum::default();
     for (path, directory, plan) in &plans {
         if plan.result == Some(false) && !plan.is_change() {
-            foreseen
-                .comments
-                .push((path.to_string_lossy().into_owned(), python::str(&plan.comment)));
+            foreseen.comments.push((
+                path.to_string_lossy().into_owned(),
+                python::str(&plan.comment),
+            ));
         } else if !plan.changes.is_empty() && !(is_new && *directory && *path == Path::new(&name)) {
             foreseen
                 .changes
@@ -454,11 +461,17 @@ mod tests {
     #[test]
     fn comments_of_the_parts_are_joined_under_their_paths() {
         let mut sum = Sum::default();
-        assert_eq!(sum.comment("/d"), "The directory /d is in the correct state");
+        assert_eq!(
+            sum.comment("/d"),
+            "The directory /d is in the correct state"
+        );
         sum.changes.insert("/d/a", salt_proto::Map::new());
         assert_eq!(sum.comment("/d"), "Recursively updated /d");
         sum.comments.push(("/d/a".into(), "no".into()));
         sum.comments.push(("/d/b".into(), "nor this".into()));
-        assert_eq!(sum.comment("/d"), "#### /d/a ####\nno\n\n#### /d/b ####\nnor this");
+        assert_eq!(
+            sum.comment("/d"),
+            "#### /d/a ####\nno\n\n#### /d/b ####\nnor this"
+        );
     }
 }

@@ -8,6 +8,7 @@ use salt_proto::{Map, Value};
 use super::append::of_sources;
 use super::{Answer, absolute, accumulated, expanded, named};
 use crate::args::Args;
+use crate::diff::unified_diff;
 use crate::files::block::Block;
 use crate::files::edit::{KeyValues, Replace, diff, editable, rewrite};
 use crate::files::encoding::utf8;
@@ -15,7 +16,7 @@ use crate::files::line::Line;
 use crate::files::perms::{Wanted, mode_bits};
 use crate::files::regex::Flags;
 use crate::files::source::os_error;
-use crate::files::text::text_diff;
+use crate::files::text::text_lines_with_ends;
 use crate::plan::{Changes, Done, Plan};
 use crate::python;
 use crate::registry::{CallError, Registry};
@@ -164,7 +165,9 @@ fn line(args: &Args, check: &Check<'_>) -> Answer {
     };
     let content = args.optional_text("content").unwrap_or_default();
     if content.is_empty() && mode != "delete" {
-        return Ok(Plan::fail("Content can only be empty if mode is ['delete']"));
+        return Ok(Plan::fail(
+            "Content can only be empty if mode is ['delete']",
+        ));
     }
     let fails = |error| os_error(error, &path);
     let old = check.system.read(&path).map_err(fails)?.unwrap_or_default();
@@ -179,7 +182,8 @@ fn line(args: &Args, check: &Check<'_>) -> Answer {
         after: given("after"),
         indent: args.is_true("indent"),
     };
-    let new = job.apply(text)?;
+    let lines = job.apply(text)?;
+    let new = lines.concat();
     let wanted = Wanted::new(
         args.given("user"),
         args.given("group"),
@@ -188,7 +192,11 @@ fn line(args: &Args, check: &Check<'_>) -> Answer {
     if new == text && !creates {
         return Ok(Plan::unchanged("No changes needed to be made"));
     }
-    let changes = shown(args, text_diff(text, &new));
+    let before: Vec<String> = text_lines_with_ends(text)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let changes = shown(args, unified_diff(&before, &lines, "", "").concat());
     let backup = args.is_true("backup");
     Ok(Plan::change("Changes were made", changes, move |context| {
         let fails = |error| os_error(error, &path);
@@ -269,7 +277,10 @@ fn blockreplace(args: &Args, check: &Check<'_>) -> Answer {
     match of_sources(args, check, &name)? {
         Err(plan) => return Ok(plan),
         Ok(Some(texts)) => {
-            let texts: Vec<&str> = texts.iter().map(|text| text.trim_end_matches('\n')).collect();
+            let texts: Vec<&str> = texts
+                .iter()
+                .map(|text| text.trim_end_matches('\n'))
+                .collect();
             content.push_str(&texts.join("\n"));
         }
         Ok(None) => {}
@@ -340,7 +351,11 @@ fn keyvalue(args: &Args, check: &Check<'_>) -> Answer {
     if name.is_empty() {
         return Ok(Plan::fail("Must provide name to file.keyvalue"));
     }
-    let pairs = match (args.given("key_values"), args.given("key"), args.given("value")) {
+    let pairs = match (
+        args.given("key_values"),
+        args.given("key"),
+        args.given("value"),
+    ) {
         (Some(Value::Map(pairs)), _, _) if !pairs.is_empty() => pairs.clone(),
         (Some(pairs), _, _) if pairs.is_true() => {
             return Ok(Plan::fail(
@@ -386,7 +401,9 @@ fn keyvalue(args: &Args, check: &Check<'_>) -> Answer {
         prepend: args.is_true("prepend_if_not_found"),
         search_only: args.is_true("search_only"),
         count: args.optional_int("count")?.unwrap_or(1),
-        uncomment: args.optional_text("uncomment").filter(|mark| !mark.is_empty()),
+        uncomment: args
+            .optional_text("uncomment")
+            .filter(|mark| !mark.is_empty()),
         key_ignore_case: args.is_true("key_ignore_case"),
         value_ignore_case: args.is_true("value_ignore_case"),
         prune: args.is_true("prune"),
@@ -396,9 +413,8 @@ fn keyvalue(args: &Args, check: &Check<'_>) -> Answer {
         return Ok(Plan::unchanged(""));
     }
     let (changed, deleted) = (done.changed, done.deleted);
-    let mut would = format!(
-        "File {name} is set to be changed ({changed} lines modified, {deleted} deleted)"
-    );
+    let mut would =
+        format!("File {name} is set to be changed ({changed} lines modified, {deleted} deleted)");
     let changes = if args.is_true("show_changes") {
         would.push_str("\nPredicted diff:\n");
         for line in &done.diff {

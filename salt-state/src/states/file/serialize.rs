@@ -268,7 +268,10 @@ fn read_ini(text: &str) -> Value {
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
             section = name.to_owned();
             sections.insert(name, Map::new());
         } else if let Some((key, value)) = line.split_once(['=', ':'])
@@ -318,11 +321,16 @@ fn serialize(args: &Args, check: &Check<'_>) -> Answer {
             "File {name} is not present and is not set for creation"
         )));
     }
-    let formatter = args.keywords().get("formatter").filter(|name| name.is_true());
+    let formatter = args
+        .keywords()
+        .get("formatter")
+        .filter(|name| name.is_true());
     let serializer = args.given("serializer").filter(|name| name.is_true());
     let format = match (formatter, serializer) {
         (Some(_), Some(_)) => {
-            return Ok(Plan::fail("Only one of serializer and formatter are allowed"));
+            return Ok(Plan::fail(
+                "Only one of serializer and formatter are allowed",
+            ));
         }
         (Some(name), None) | (None, Some(name)) => python::str(name).to_lowercase(),
         (None, None) => "yaml".to_owned(),
@@ -330,10 +338,14 @@ fn serialize(args: &Args, check: &Check<'_>) -> Answer {
     let (dataset, from_pillar) = (args.given("dataset"), args.given("dataset_pillar"));
     let mut data = match (dataset, from_pillar) {
         (Some(_), Some(_)) => {
-            return Ok(Plan::fail("Only one of 'dataset' and 'dataset_pillar' is permitted"));
+            return Ok(Plan::fail(
+                "Only one of 'dataset' and 'dataset_pillar' is permitted",
+            ));
         }
         (None, None) => {
-            return Ok(Plan::fail("Neither 'dataset' nor 'dataset_pillar' was defined"));
+            return Ok(Plan::fail(
+                "Neither 'dataset' nor 'dataset_pillar' was defined",
+            ));
         }
         (Some(data), None) => data.clone(),
         (None, Some(key)) => {
@@ -396,9 +408,7 @@ fn serialize(args: &Args, check: &Check<'_>) -> Answer {
             }
         }
     }
-    if failing_keeps
-        && let Some(apply) = plan.apply.take()
-    {
+    if failing_keeps && let Some(apply) = plan.apply.take() {
         let changes = plan.changes.clone();
         plan.apply = Some(Box::new(move |context| {
             let done = apply(context)?;

@@ -119,9 +119,7 @@ fn symlink(args: &Args, check: &Check<'_>) -> Answer {
 
     if check.is_test() {
         let current = match &found {
-            Some(found) if found.is_link() => {
-                Some(check.system.read_link(&path).map_err(fails)?)
-            }
+            Some(found) if found.is_link() => Some(check.system.read_link(&path).map_err(fails)?),
             _ => None,
         };
         return Ok(match (&found, current) {
@@ -203,7 +201,13 @@ fn symlink(args: &Args, check: &Check<'_>) -> Answer {
             if let Some(backup) = &backup {
                 let to = if Check::is_absolute(backup) {
                     PathBuf::from(backup)
-                } else if backup == Path::new(backup).file_name().unwrap_or_default().to_string_lossy().as_ref() {
+                } else if backup
+                    == Path::new(backup)
+                        .file_name()
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .as_ref()
+                {
                     parent.join(backup)
                 } else {
                     return Ok(Plan::fail(format!(
@@ -323,9 +327,7 @@ fn hardlink(args: &Args, check: &Check<'_>) -> Answer {
     }
     complaints.extend(absolute(&name));
     if !target_path.is_absolute() {
-        complaints.push(format!(
-            "Specified target {target} is not an absolute path"
-        ));
+        complaints.push(format!("Specified target {target} is not an absolute path"));
     }
     let there = check.system.metadata(&target_path).map_err(fails)?;
     match &there {
@@ -361,7 +363,6 @@ fn hardlink(args: &Args, check: &Check<'_>) -> Answer {
             format!("Target of hard link {name} is already pointing to {target}")
         }));
     }
-    let is_link = found.as_ref().is_some_and(Metadata::is_link);
     if check.is_test() {
         return Ok(match &found {
             Some(_) if force => Plan::answer(
@@ -371,9 +372,6 @@ fn hardlink(args: &Args, check: &Check<'_>) -> Answer {
                 ),
                 Changes::none(),
             ),
-            Some(_) if is_link => {
-                Plan::fail(format!("Unable to hard link symlink {name}"))
-            }
             Some(_) => Plan::fail(format!(
                 "File or directory exists where the hard link {name} should be. Did you mean to use force?"
             )),

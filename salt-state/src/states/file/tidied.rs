@@ -43,7 +43,8 @@ fn bytes(given: Option<&Value>) -> u64 {
     if let Ok(plain) = text.parse::<u64>() {
         return plain;
     }
-    let (number, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
+    let (number, unit) =
+        text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
     let factor: u64 = match unit {
         "b" => 1,
         "k" => 1 << 10,
@@ -53,7 +54,11 @@ fn bytes(given: Option<&Value>) -> u64 {
         "p" => 1 << 50,
         _ => return 0,
     };
-    number.trim().parse::<u64>().unwrap_or(0).saturating_mul(factor)
+    number
+        .trim()
+        .parse::<u64>()
+        .unwrap_or(0)
+        .saturating_mul(factor)
 }
 
 struct Rules {
@@ -200,7 +205,9 @@ fn tidied(args: &Args, check: &Check<'_>) -> Answer {
         only: args
             .optional_text("age_size_only")
             .map(|only| only.to_lowercase()),
-        today: Timestamp::from(check.system.now()).seconds.div_euclid(86_400),
+        today: Timestamp::from(check.system.now())
+            .seconds
+            .div_euclid(86_400),
     };
     let mut todo = Vec::new();
     rules.look(&path, 0, check.system, &mut todo)?;
@@ -332,7 +339,11 @@ pub(crate) fn strptime(text: &str, format: &str) -> Option<DateTime> {
             'Y' => year = number(&mut rest, 4)?,
             'y' => {
                 let short = number(&mut rest, 2)?;
-                year = if short < 69 { 2000 + short } else { 1900 + short };
+                year = if short < 69 {
+                    2000 + short
+                } else {
+                    1900 + short
+                };
             }
             'm' => month = number(&mut rest, 2)?,
             'd' => day = number(&mut rest, 2)?,
@@ -356,7 +367,9 @@ pub(crate) fn strptime(text: &str, format: &str) -> Option<DateTime> {
                     "dec",
                 ];
                 let (name, tail) = rest.split_at_checked(3)?;
-                let at = MONTHS.iter().position(|known| known.eq_ignore_ascii_case(name))?;
+                let at = MONTHS
+                    .iter()
+                    .position(|known| known.eq_ignore_ascii_case(name))?;
                 month = i64::try_from(at).ok()? + 1;
                 rest = tail;
             }
@@ -481,7 +494,11 @@ fn retention(args: &Args, check: &Check<'_>) -> Answer {
     let comment = format!("{count} backups were removed from {name}.\n");
     let would = format!("{count} backups would have been removed from {name}.\n");
     if deleted.is_empty() {
-        return Ok(Plan::unchanged(if check.is_test() { would } else { comment }));
+        return Ok(Plan::unchanged(if check.is_test() {
+            would
+        } else {
+            comment
+        }));
     }
     ignored.sort();
     ignored.reverse();

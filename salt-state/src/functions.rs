@@ -27,7 +27,7 @@ mod matching;
 mod mine;
 mod network;
 mod pillar;
-mod pkg;
+pub(crate) mod pkg;
 mod random;
 mod saltutil;
 mod service;

@@ -58,6 +58,8 @@ mod file;
 mod group;
 mod host;
 mod module;
+mod pkg;
+mod service;
 mod ssh_auth;
 mod stateconf;
 mod sysctl;
@@ -75,6 +77,8 @@ pub(crate) fn register(registry: &mut Registry) {
         group::register,
         host::register,
         module::register,
+        pkg::register,
+        service::register,
         ssh_auth::register,
         stateconf::register,
         sysctl::register,

@@ -1,5 +1,5 @@
-//! `pkg.*`: what is installed, and how versions compare. Asking only; the package
-//! manager is the one that the grain `os_family` names.
+//! `pkg.*`: what is installed, and how versions compare. The package manager is the one
+//! that the grain `os_family` names.
 
 use std::cmp::Ordering;
 
@@ -10,9 +10,16 @@ use crate::context::Context;
 use crate::registry::{CallError, Registry};
 use crate::system::Command;
 
+pub(crate) mod change;
+pub(crate) mod manager;
+
+use manager::Manager;
+
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    change::register(registry);
+    offers(registry);
     registry.add(
         "pkg.version",
         "version(*names, **kwargs)",
@@ -58,6 +65,167 @@ pub(super) fn register(registry: &mut Registry) {
         "Returns -1, 0 or 1: whether the first version is older than, the same as, or newer than the second.",
         version_cmp,
     );
+}
+
+fn offers(registry: &mut Registry) {
+    for name in ["pkg.latest_version", "pkg.available_version"] {
+        registry.add(
+            name,
+            "latest_version(*names, **kwargs)",
+            "The version that an upgrade would install, empty when what is there is current; of several, by name.",
+            |args, context| {
+                let manager = Manager::of(context, "pkg.latest_version")?;
+                if args.keywords().get("refresh").is_none_or(Value::is_true) {
+                    manager.refresh(context)?;
+                }
+                let installed = manager.installed(context.system, false)?;
+                let latest = |name: &String| -> String {
+                    let offered = manager.candidate(context.system, name);
+                    match (offered, installed.get(name)) {
+                        (Some(offered), Some(now))
+                            if compare(manager, &offered, now) != Ordering::Greater =>
+                        {
+                            String::new()
+                        }
+                        (offered, _) => offered.unwrap_or_default(),
+                    }
+                };
+                let names: Vec<String> = args.positional().iter().map(crate::python::str).collect();
+                Ok(match names.as_slice() {
+                    [] => "".into(),
+                    [name] => latest(name).into(),
+                    several => several
+                        .iter()
+                        .map(|name| (name.as_str(), latest(name)))
+                        .collect::<Map>()
+                        .into(),
+                })
+            },
+        );
+    }
+    registry.add(
+        "pkg.upgrade_available",
+        "upgrade_available(name, **kwargs)",
+        "Whether there is a newer version of a package than the one installed.",
+        |args, context| {
+            let manager = Manager::of(context, "pkg.upgrade_available")?;
+            let name = args.text("name")?;
+            let offered = manager.candidate(context.system, &name);
+            let installed = manager.installed(context.system, false)?;
+            Ok(match (offered, installed.get(&name)) {
+                (Some(offered), Some(now)) => compare(manager, &offered, now) == Ordering::Greater,
+                (offered, None) => offered.is_some(),
+                (None, Some(_)) => false,
+            }
+            .into())
+        },
+    );
+    registry.add(
+        "pkg.list_upgrades",
+        "list_upgrades(refresh=True, dist_upgrade=True, **kwargs)",
+        "The versions that an upgrade of everything would install, by name.",
+        |args, context| {
+            let manager = Manager::of(context, "pkg.list_upgrades")?;
+            if args.is_true("refresh") {
+                manager.refresh(context)?;
+            }
+            let found = manager.upgrades(context.system, args.is_true("dist_upgrade"))?;
+            Ok(found.into_iter().collect::<Map>().into())
+        },
+    );
+    registry.add(
+        "pkg.get_selections",
+        "get_selections(pattern=None, state=None)",
+        "The names of the packages by what is to become of them.",
+        |args, context| {
+            let manager = Manager::of(context, "pkg.get_selections")?;
+            let pattern = args
+                .optional_text("pattern")
+                .unwrap_or_else(|| "*".to_owned());
+            let state = args.optional_text("state");
+            let mut map = Map::new();
+            if let Some(state) = &state {
+                map.insert(state.as_str(), Value::List(Vec::new()));
+            }
+            for (name, is) in manager.selections(context.system, &pattern)? {
+                if state.as_ref().is_some_and(|state| *state != is) {
+                    continue;
+                }
+                let list = map.get_or_insert_with(is, || Value::List(Vec::new()));
+                if let Value::List(names) = list {
+                    names.push(name.into());
+                }
+            }
+            Ok(map.into())
+        },
+    );
+    registry.add(
+        "pkg.owner",
+        "owner(*paths, **kwargs)",
+        "The package that a file belongs to, empty when there is none; of several, by path.",
+        |args, context| {
+            let manager = Manager::of(context, "pkg.owner")?;
+            let owner = |path: &String| -> Result<String, CallError> {
+                let command = match manager {
+                    Manager::Apt => super::tool::plain("dpkg").args(["-S", path.as_str()]),
+                    Manager::Dnf => {
+                        super::tool::plain("rpm").args(["-qf", "--queryformat", "%{NAME}", path])
+                    }
+                    Manager::Apk => super::tool::plain("apk").args(["info", "-W", path]),
+                };
+                let text = super::tool::answer(context.system, &command).unwrap_or_default();
+                Ok(match manager {
+                    Manager::Apt => text.split(':').next().unwrap_or_default().trim().to_owned(),
+                    _ => text.trim().to_owned(),
+                })
+            };
+            let paths: Vec<String> = args.positional().iter().map(crate::python::str).collect();
+            match paths.as_slice() {
+                [] => Ok("".into()),
+                [path] => Ok(owner(path)?.into()),
+                several => {
+                    let mut map = Map::new();
+                    for path in several {
+                        map.insert(path.as_str(), owner(path)?);
+                    }
+                    Ok(map.into())
+                }
+            }
+        },
+    );
+}
+
+/// How two versions compare in a manager's order.
+pub(crate) fn compare(manager: Manager, a: &str, b: &str) -> Ordering {
+    match manager {
+        Manager::Apt | Manager::Apk => compare_deb(a, b),
+        Manager::Dnf => compare_rpm(a, b),
+    }
+}
+
+/// Whether a version is what was asked for: that version, one that matches a pattern, or
+/// one for which comparisons (`>=1.0,<2.0`) hold.
+pub(crate) fn satisfies(manager: Manager, version: &str, wanted: &str) -> bool {
+    wanted.split(',').map(str::trim).all(|wanted| {
+        let end = wanted
+            .find(|c| !matches!(c, '<' | '>' | '=' | '!'))
+            .unwrap_or(wanted.len());
+        let (operator, bound) = wanted.split_at(end);
+        let bound = bound.trim();
+        if matches!(operator, "" | "=" | "==") {
+            return crate::fnmatch(version, bound)
+                || compare(manager, version, bound) == Ordering::Equal;
+        }
+        let order = compare(manager, version, bound);
+        match operator {
+            ">=" => order != Ordering::Less,
+            "<=" => order != Ordering::Greater,
+            ">" => order == Ordering::Greater,
+            "<" => order == Ordering::Less,
+            "!=" | "<>" => order != Ordering::Equal,
+            _ => false,
+        }
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,494 @@
+//! `pkg.*`: what is installed.
+
+use std::collections::BTreeMap;
+
+use salt_proto::{Map, Value};
+
+use crate::args::Args;
+use crate::context::Context;
+use crate::functions::pkg::change::{self as tools, changes as differences};
+use crate::functions::pkg::manager::Manager;
+use crate::functions::pkg::satisfies;
+use crate::plan::{Changes, Done, Plan};
+use crate::python;
+use crate::registry::{CallError, Registry};
+use crate::states::Check;
+
+mod held;
+mod latest;
+mod removed;
+
+type Answer = Result<Plan, CallError>;
+type Versions = BTreeMap<String, String>;
+
+pub(super) fn register(registry: &mut Registry) {
+    registry.add_state(
+        "pkg.installed",
+        "installed(name, version=None, refresh=None, fromrepo=None, skip_verify=False, skip_suggestions=False, pkgs=None, sources=None, allow_updates=False, pkg_verify=False, normalize=True, ignore_epoch=None, reinstall=False, update_holds=False, **kwargs)",
+        "Makes sure that packages are installed, in versions if those are stated.",
+        installed,
+    );
+    registry.add_state(
+        "pkg.downloaded",
+        "downloaded(name, version=None, pkgs=None, fromrepo=None, ignore_epoch=None, **kwargs)",
+        "Makes sure that packages are in the cache of the package manager.",
+        downloaded,
+    );
+    registry.add_state(
+        "pkg.mod_watch",
+        "mod_watch(name, **kwargs)",
+        "Checks the packages again because something they watch changed.",
+        |args, check| {
+            let declared = args.keywords().get("sfun").map(python::str);
+            let declared = declared.unwrap_or_default();
+            let mut call = Args::new();
+            for (key, value) in args.keywords().iter().chain(args.named.iter()) {
+                let key = python::str(key);
+                if !matches!(key.as_str(), "sfun" | "__reqs__") {
+                    call = call.keyword(&key, value.clone());
+                }
+            }
+            if matches!(
+                declared.as_str(),
+                "purged" | "latest" | "removed" | "installed"
+            ) {
+                return check.state(&format!("pkg.{declared}"), &call);
+            }
+            Ok(Plan::fail(format!(
+                "pkg.{declared} does not work with the watch requisite"
+            )))
+        },
+    );
+    registry.add_mod_aggregate("pkg", aggregate);
+    held::register(registry);
+    latest::register(registry);
+    removed::register(registry);
+}
+
+/// Names of packages with versions, as they were asked for.
+type Targets = Vec<(String, Option<String>)>;
+
+fn manager(check: &Check<'_>, state: &str) -> Result<Manager, CallError> {
+    let family = check.minion.grains.str("os_family").unwrap_or_default();
+    Manager::find(check.system, family).ok_or_else(|| CallError::Unavailable(state.to_owned()))
+}
+
+/// As messages name a target.
+fn shown(name: &str, version: Option<&String>) -> String {
+    match version {
+        Some(version) if version.starts_with(['<', '>', '=']) => format!("{name}{version}"),
+        Some(version) => format!("{name}={version}"),
+        None => name.to_owned(),
+    }
+}
+
+fn joined(mut names: Vec<String>) -> String {
+    names.sort();
+    names.join(", ")
+}
+
+/// The lists of packages are read again before the first installation of a run.
+fn wants_refresh(args: &Args) -> Option<bool> {
+    args.given("refresh").map(Value::is_true)
+}
+
+const REFRESHED: &str = "pkg.refreshed";
+
+fn refresh(context: &Context<'_>, manager: Manager, wanted: Option<bool>) -> Result<(), CallError> {
+    let due = wanted.unwrap_or_else(|| context.note(REFRESHED).is_none());
+    if due {
+        manager.refresh(context)?;
+        context.set_note(REFRESHED, true);
+    }
+    Ok(())
+}
+
+/// Which name a package is known by: Debian's may carry the architecture.
+fn known<'a>(installed: &'a Versions, name: &str) -> Option<&'a String> {
+    installed
+        .get(name)
+        .or_else(|| installed.get(name.split_once(':')?.0))
+}
+
+/// What a dry run shows for packages that will be installed.
+fn expected(name: &str, version: &str, old: &str) -> Map {
+    let entry = Map::from([("new", version), ("old", old)]);
+    Map::from([(name, entry)])
+}
+
+fn installed(args: &Args, check: &Check<'_>) -> Answer {
+    let manager = manager(check, "pkg.installed")?;
+    let sources = tools::sources(args);
+    if args.given("sources").is_some() && args.given("pkgs").is_some() {
+        return Ok(Plan::fail(
+            "Only one of \"pkgs\" and \"sources\" is permitted.",
+        ));
+    }
+    if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
+        return Ok(Plan::unchanged("No packages to install provided"));
+    }
+    let wanted: Targets = if sources.is_empty() {
+        tools::targets(args)
+    } else {
+        sources
+            .iter()
+            .map(|(name, _)| (name.clone(), None))
+            .collect()
+    };
+    let installed = manager.installed(check.system, false)?;
+    let reinstall = args.is_true("reinstall");
+    let allow_updates = args.is_true("allow_updates");
+    let (mut pending, mut there): (Targets, Targets) = (Vec::new(), Vec::new());
+    for (name, version) in &wanted {
+        let now = known(&installed, name);
+        let agrees = match (now, version) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(now), Some(version)) if version == "latest" => {
+                match manager.candidate(check.system, name) {
+                    Some(offered) => offered == *now,
+                    None => true,
+                }
+            }
+            (Some(now), Some(version)) => {
+                satisfies(manager, now, version)
+                    || allow_updates
+                        && crate::functions::pkg::compare(manager, now, version)
+                            == std::cmp::Ordering::Greater
+            }
+        };
+        if agrees && !(reinstall && now.is_some()) {
+            there.push((name.clone(), version.clone()));
+        } else {
+            pending.push((name.clone(), version.clone()));
+        }
+    }
+    let hold = args.keywords().get("hold").map(Value::is_true);
+    if pending.is_empty() {
+        let versioned = wanted.iter().any(|(_, version)| version.is_some());
+        let text = if versioned {
+            "All specified packages are already installed and are at the desired version"
+        } else {
+            "All specified packages are already installed"
+        };
+        let names = wanted.into_iter().map(|(name, _)| name).collect();
+        return held::after(manager, check, text, names, hold);
+    }
+    install(args, check, manager, &installed, pending, there, hold)
+}
+
+fn install(
+    args: &Args,
+    check: &Check<'_>,
+    manager: Manager,
+    installed: &Versions,
+    pending: Targets,
+    there: Targets,
+    hold: Option<bool>,
+) -> Answer {
+    let reinstall = args.is_true("reinstall");
+    let (again, fresh): (Targets, Targets) = pending
+        .iter()
+        .cloned()
+        .partition(|(name, _)| reinstall && known(installed, name).is_some());
+    let mut shows = Changes::none();
+    for (name, version) in &pending {
+        let meant = if reinstall || args.given("sources").is_some() {
+            None
+        } else {
+            match version {
+                None => manager.candidate(check.system, name),
+                Some(version) => tools::meant(manager, check.system, name, version),
+            }
+        };
+        let meant = meant.unwrap_or_else(|| "installed".to_owned());
+        shows.extend(expected(name, &meant, ""));
+    }
+    let list = |targets: &Targets| {
+        joined(
+            targets
+                .iter()
+                .map(|(name, version)| shown(name, version.as_ref()))
+                .collect(),
+        )
+    };
+    let mut would = Vec::new();
+    if !fresh.is_empty() {
+        would.push(format!(
+            "The following packages would be installed/updated: {}",
+            joined(fresh.iter().map(|(name, _)| name.clone()).collect())
+        ));
+    }
+    if !again.is_empty() {
+        would.push(format!(
+            "The following packages would be reinstalled: {}",
+            joined(again.iter().map(|(name, _)| name.clone()).collect())
+        ));
+    }
+    let would = would.join("\n");
+    let mut done = Vec::new();
+    if !fresh.is_empty() {
+        done.push(format!(
+            "The following packages were installed/updated: {}",
+            list(&fresh)
+        ));
+    }
+    if !there.is_empty() {
+        done.push(format!(
+            "The following packages were already installed: {}",
+            list(&there)
+        ));
+    }
+    match again.as_slice() {
+        [] => {}
+        [(name, _)] => done.push(format!("Package {name} was reinstalled.")),
+        _ => done.push(format!(
+            "The following packages were reinstalled: {}",
+            list(&again)
+        )),
+    }
+    let comment = done.join("\n");
+    let changes = if args.given("sources").is_some() {
+        shows.clone()
+    } else {
+        Changes::from(predicted(manager, check, installed, &pending, &again))
+    };
+
+    let mut call = Args::new();
+    for key in [
+        "fromrepo",
+        "skip_verify",
+        "sources",
+        "reinstall",
+        "update_holds",
+    ] {
+        if let Some(value) = args.given(key) {
+            call = call.keyword(key, value.clone());
+        }
+    }
+    for (key, value) in args.keywords() {
+        call = call.keyword(&python::str(key), value.clone());
+    }
+    let pkgs: Value = pending
+        .iter()
+        .map(|(name, version)| match version {
+            Some(version) => Value::from(Map::from([(name.as_str(), version.as_str())])),
+            None => name.as_str().into(),
+        })
+        .collect();
+    if args.given("sources").is_none() {
+        call = call.keyword("pkgs", pkgs);
+    }
+    let wants_refresh = wants_refresh(args);
+    let names: Vec<String> = pending
+        .iter()
+        .chain(&there)
+        .map(|(name, _)| name.clone())
+        .collect();
+    let pending: Vec<(String, Option<String>)> = pending;
+    Ok(Plan::change(comment.clone(), changes, move |context| {
+        refresh(context, manager, wants_refresh)?;
+        let changed = match context.registry.call("pkg.install", &call, context) {
+            Ok(Value::Map(changed)) => changed,
+            Ok(_) => Map::new(),
+            Err(error @ CallError::Execution(_)) => return Ok(Done::failed(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let now = manager.installed(context.system, false)?;
+        let failed: Vec<String> = pending
+            .iter()
+            .filter(|(name, version)| match (known(&now, name), version) {
+                (None, _) => !changed.contains_key(name),
+                (Some(_), None) => false,
+                (Some(now), Some(version)) => {
+                    version != "latest" && !satisfies(manager, now, version)
+                }
+            })
+            .map(|(name, version)| shown(name, version.as_ref()))
+            .collect();
+        let mut comment = comment;
+        let mut changes = Changes::from(changed);
+        if !failed.is_empty() {
+            return Ok(Done::with_comment(format!(
+                "The following packages failed to install/update: {}",
+                joined(failed)
+            ))
+            .changes(changes)
+            .result(false));
+        }
+        if let Some(hold) = hold {
+            let (text, more) = held::set(context, &names, hold)?;
+            comment.push('\n');
+            comment.push_str(&text);
+            changes.extend(more);
+        }
+        Ok(Done::with_comment(comment).changes(changes))
+    })
+    .when_testing(would)
+    .test_changes(shows))
+}
+
+/// What an installation will change, dependencies included, as far as the package manager
+/// tells beforehand.
+fn predicted(
+    manager: Manager,
+    check: &Check<'_>,
+    installed: &Versions,
+    pending: &Targets,
+    again: &Targets,
+) -> Map {
+    let mut targets = Vec::new();
+    let mut after = installed.clone();
+    for (name, version) in pending {
+        let meant = match version {
+            None => manager.candidate(check.system, name),
+            Some(version) => tools::meant(manager, check.system, name, version),
+        };
+        targets.push(match (version, &meant) {
+            (Some(_), Some(meant)) => manager.target(name, meant),
+            _ => name.clone(),
+        });
+        if let Some(meant) = meant {
+            after.insert(name.clone(), meant);
+        }
+    }
+    match manager.simulate(check.system, "install", &targets) {
+        Some(steps) => {
+            let mut after = installed.clone();
+            for (name, version) in steps {
+                match version {
+                    Some(version) => after.insert(name, version),
+                    None => after.remove(&name),
+                };
+            }
+            let mut map = differences(installed, &after);
+            for (name, _) in again {
+                if let Some(version) = known(installed, name)
+                    && !map.contains_key(name)
+                {
+                    map.insert(
+                        name.as_str(),
+                        Map::from([("old", version.as_str()), ("new", version.as_str())]),
+                    );
+                }
+            }
+            map
+        }
+        None => differences(installed, &after),
+    }
+}
+
+fn downloaded(args: &Args, check: &Check<'_>) -> Answer {
+    let manager = manager(check, "pkg.downloaded")?;
+    if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
+        return Ok(Plan::unchanged("No packages to download provided"));
+    }
+    let archives = check
+        .system
+        .list(std::path::Path::new("/var/cache/apt/archives"))
+        .unwrap_or_default();
+    let is_there = |name: &str, version: Option<&String>| {
+        let version = version
+            .cloned()
+            .or_else(|| manager.candidate(check.system, name))
+            .unwrap_or_default()
+            .replace(':', "%3a");
+        let start = format!("{name}_{version}_");
+        archives
+            .iter()
+            .any(|file| file.to_string_lossy().starts_with(&start))
+    };
+    let pending: Targets = tools::targets(args)
+        .into_iter()
+        .filter(|(name, version)| !is_there(name, version.as_ref()))
+        .collect();
+    if pending.is_empty() {
+        return Ok(Plan::unchanged(
+            "All specified packages are already downloaded",
+        ));
+    }
+    let names = joined(
+        pending
+            .iter()
+            .map(|(name, version)| shown(name, version.as_ref()))
+            .collect(),
+    );
+    let mut call = Args::new().keyword("downloadonly", true).keyword(
+        "pkgs",
+        pending
+            .iter()
+            .map(|(name, version)| match version {
+                Some(version) => Value::from(Map::from([(name.as_str(), version.as_str())])),
+                None => name.as_str().into(),
+            })
+            .collect::<Value>(),
+    );
+    if let Some(from) = args.given("fromrepo") {
+        call = call.keyword("fromrepo", from.clone());
+    }
+    let would = format!("The following packages would be downloaded: {names}");
+    Ok(Plan::change(
+        format!("Packages downloaded: {names}"),
+        Changes::none(),
+        move |context| {
+            refresh(context, manager, None)?;
+            match context.registry.call("pkg.install", &call, context) {
+                Ok(_) => Ok(Done::as_planned()),
+                Err(error @ CallError::Execution(_)) => Ok(Done::failed(format!(
+                    "An error was encountered while downloading package(s): {error}"
+                ))),
+                Err(error) => Err(error),
+            }
+        },
+    )
+    .when_testing(would))
+}
+
+/// Joins the packages of chunks that would each call the package manager.
+fn aggregate(low: &mut Map, chunks: &mut [Map], _: &Check<'_>) -> Result<(), CallError> {
+    let fun = low.str("fun").unwrap_or_default().to_owned();
+    if !matches!(fun.as_str(), "installed" | "latest" | "removed" | "purged")
+        || low.contains_key("sources")
+    {
+        return Ok(());
+    }
+    let same = |chunk: &Map, key: &str| chunk.get(key) == low.get(key);
+    let mut pkgs: Vec<Value> = Vec::new();
+    for chunk in chunks.iter_mut() {
+        let joins = chunk.str("state") == Some("pkg")
+            && chunk.str("fun") == Some(&fun)
+            && !chunk.contains_key("sources")
+            && !chunk.contains_key("__agg__")
+            && chunk.get("__id__") != low.get("__id__")
+            && ["fromrepo", "hold", "refresh", "skip_verify"]
+                .iter()
+                .all(|key| same(chunk, key));
+        if joins {
+            pkgs.extend(listed(chunk));
+            chunk.insert("__agg__", true);
+        }
+    }
+    if pkgs.is_empty() {
+        return Ok(());
+    }
+    let mut all = listed(low);
+    for one in pkgs {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    low.insert("pkgs", all);
+    low.remove("version");
+    Ok(())
+}
+
+fn listed(chunk: &Map) -> Vec<Value> {
+    if let Some(Value::List(items)) = chunk.get("pkgs") {
+        return items.clone();
+    }
+    let name = chunk.get("name").cloned().unwrap_or_default();
+    match chunk.get("version").filter(|version| version.is_true()) {
+        Some(version) => vec![Map::from([(name, version.clone())]).into()],
+        None => vec![name],
+    }
+}

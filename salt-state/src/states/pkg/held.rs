@@ -1,0 +1,204 @@
+//! Packages that keep their versions.
+
+use salt_proto::{Map, Value};
+
+use super::{Answer, manager};
+use crate::args::Args;
+use crate::context::Context;
+use crate::functions::pkg::change as tools;
+use crate::functions::pkg::manager::Manager;
+use crate::plan::{Changes, Done, Plan};
+use crate::python;
+use crate::registry::{CallError, Registry};
+use crate::states::Check;
+
+pub(super) fn register(registry: &mut Registry) {
+    registry.add_state(
+        "pkg.held",
+        "held(name, version=None, pkgs=None, replace=False, **kwargs)",
+        "Makes sure that packages keep their versions.",
+        |args, check| {
+            let wanted: Vec<String> = names(args);
+            let now = held_now(check)?;
+            let hold = wanted
+                .iter()
+                .filter(|name| !now.contains(name))
+                .cloned()
+                .collect();
+            let free = if args.is_true("replace") {
+                now.iter()
+                    .filter(|name| !wanted.contains(name))
+                    .cloned()
+                    .collect()
+            } else {
+                Vec::new()
+            };
+            plan(hold, free)
+        },
+    );
+    registry.add_state(
+        "pkg.unheld",
+        "unheld(name, version=None, pkgs=None, all=False, **kwargs)",
+        "Makes sure that packages can be upgraded.",
+        |args, check| {
+            let wanted = names(args);
+            let all = args.is_true("all");
+            let free = held_now(check)?
+                .into_iter()
+                .filter(|name| all || wanted.contains(name))
+                .collect();
+            plan(Vec::new(), free)
+        },
+    );
+}
+
+fn names(args: &Args) -> Vec<String> {
+    tools::targets(args)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn held_now(check: &Check<'_>) -> Result<Vec<String>, CallError> {
+    let manager = manager(check, "pkg.held")?;
+    Ok(manager
+        .selections(check.system, "*")?
+        .into_iter()
+        .filter(|(_, state)| state == "hold")
+        .map(|(name, _)| name)
+        .collect())
+}
+
+/// Salt's dry run calls this a success, without changes.
+fn plan(hold: Vec<String>, free: Vec<String>) -> Answer {
+    if hold.is_empty() && free.is_empty() {
+        return Ok(Plan::unchanged("No changes made"));
+    }
+    let lines = |what: &str, names: &[String]| -> Vec<String> {
+        names
+            .iter()
+            .map(|name| format!("The following package would be {what}: {name}"))
+            .collect()
+    };
+    let mut would = lines("held", &hold);
+    would.extend(lines("unheld", &free));
+    let mut said: Vec<String> = hold
+        .iter()
+        .map(|name| format!("Package {name} is now being held"))
+        .collect();
+    said.extend(
+        free.iter()
+            .map(|name| format!("Package {name} is no longer being held.")),
+    );
+    let mut changes = Map::new();
+    for name in &hold {
+        let entry = entry(name, Some("install"), "hold", "is now being held.");
+        changes.insert(name.as_str(), entry);
+    }
+    for name in &free {
+        let entry = entry(name, Some("hold"), "install", "is no longer being held.");
+        changes.insert(name.as_str(), entry);
+    }
+    Ok(
+        Plan::change(said.join("\n"), Changes::from(changes), move |context| {
+            let mut changes = Map::new();
+            for (function, names) in [("pkg.hold", &hold), ("pkg.unhold", &free)] {
+                for name in names {
+                    let call = Args::new().with(name.as_str());
+                    let answer = context.registry.call(function, &call, context)?;
+                    if let Some(entry) = answer.get(name) {
+                        changes.insert(name.as_str(), entry.clone());
+                    }
+                }
+            }
+            Ok(Done::as_planned().changes(Changes::from(changes)))
+        })
+        .when_testing(would.join("\n"))
+        .test_changes(Changes::none())
+        .test_result(true),
+    )
+}
+
+fn entry(name: &str, old: Option<&str>, new: &str, word: &str) -> Map {
+    Map::from([
+        ("name", Value::from(name)),
+        (
+            "changes",
+            Map::from([("old", Value::from(old)), ("new", new.into())]).into(),
+        ),
+        ("result", true.into()),
+        ("comment", format!("Package {name} {word}").into()),
+    ])
+}
+
+/// A settled state of packages, perhaps with a hold that has to be set.
+pub(super) fn after(
+    manager: Manager,
+    check: &Check<'_>,
+    text: &str,
+    names: Vec<String>,
+    hold: Option<bool>,
+) -> Answer {
+    let Some(hold) = hold else {
+        return Ok(Plan::unchanged(text));
+    };
+    let (new, old) = if hold {
+        ("hold", "install")
+    } else {
+        ("install", "hold")
+    };
+    let mut would = vec![format!("{text}.")];
+    let mut said = would.clone();
+    let mut changes = Changes::none();
+    for name in &names {
+        let now = manager.selections(check.system, name)?;
+        let set = if hold {
+            "set to be held"
+        } else {
+            "set not to be held"
+        };
+        if now.get(name).map(String::as_str) == Some(new) {
+            would.push(format!("Package {name} is already {set}."));
+            said.push(format!("Package {name} is already {set}."));
+        } else {
+            would.push(format!("Package {name} is {set}."));
+            said.push(if hold {
+                format!("Package {name} is now being held.")
+            } else {
+                format!("Package {name} is no longer being held.")
+            });
+            changes = changes.old_new(name, old, new);
+        }
+    }
+    if changes.is_empty() {
+        return Ok(Plan::unchanged(said.join("\n")));
+    }
+    Ok(Plan::change(said.join("\n"), changes, move |context| {
+        let (_, changes) = set(context, &names, hold)?;
+        Ok(Done::as_planned().changes(Changes::from(changes)))
+    })
+    .when_testing(would.join("\n"))
+    .test_changes(Changes::none()))
+}
+
+/// Holds packages or lets them go: what was said, and what changed.
+pub(super) fn set(
+    context: &Context<'_>,
+    names: &[String],
+    hold: bool,
+) -> Result<(String, Map), CallError> {
+    let function = if hold { "pkg.hold" } else { "pkg.unhold" };
+    let (mut said, mut changes) = (Vec::new(), Map::new());
+    for name in names {
+        let call = Args::new().with(name.as_str());
+        let answer = context.registry.call(function, &call, context)?;
+        let Some(entry) = answer.get(name) else {
+            continue;
+        };
+        said.push(entry.get("comment").map(python::str).unwrap_or_default());
+        if let Some(changed) = entry.get("changes").filter(|changed| changed.is_true()) {
+            changes.insert(name.as_str(), changed.clone());
+        }
+    }
+    Ok((said.join("\n"), changes))
+}

@@ -1,0 +1,213 @@
+//! Packages that shall be current.
+
+use salt_proto::{Map, Value};
+
+use super::{Answer, joined, known, manager, refresh, wants_refresh};
+use crate::args::Args;
+use crate::functions::pkg::change::{self as tools, changes as differences};
+use crate::functions::pkg::compare;
+use crate::plan::{Changes, Done, Plan};
+use crate::python;
+use crate::registry::{CallError, Registry};
+use crate::states::Check;
+
+pub(super) fn register(registry: &mut Registry) {
+    registry.add_state(
+        "pkg.latest",
+        "latest(name, refresh=None, fromrepo=None, skip_verify=False, pkgs=None, watch_flags=True, **kwargs)",
+        "Makes sure that packages are installed and current.",
+        latest,
+    );
+    registry.add_state(
+        "pkg.uptodate",
+        "uptodate(name, refresh=False, pkgs=None, **kwargs)",
+        "Makes sure that all packages are current.",
+        up_to_date,
+    );
+}
+
+fn latest(args: &Args, check: &Check<'_>) -> Answer {
+    let manager = manager(check, "pkg.latest")?;
+    if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
+        return Ok(Plan::unchanged("No packages to install provided"));
+    }
+    let installed = manager.installed(check.system, false)?;
+    let (mut pending, mut current) = (Vec::new(), Vec::new());
+    let mut unknown = Vec::new();
+    for (name, _) in tools::targets(args) {
+        let now = known(&installed, &name).cloned();
+        match (manager.candidate(check.system, &name), now) {
+            (None, None) => unknown.push(format!("No information found for '{name}'.")),
+            (Some(offered), Some(now))
+                if compare(manager, &offered, &now) == std::cmp::Ordering::Greater =>
+            {
+                pending.push((name, offered, now));
+            }
+            (Some(offered), None) => pending.push((name, offered, String::new())),
+            (_, Some(now)) => current.push((name, now)),
+        }
+    }
+    if !unknown.is_empty() {
+        return Ok(Plan::fail(unknown.join("\n")));
+    }
+    if pending.is_empty() {
+        let names: Vec<String> = current.into_iter().map(|(name, _)| name).collect();
+        return Ok(Plan::unchanged(match names.as_slice() {
+            [one] => format!("Package {one} is already up-to-date"),
+            _ => format!("All packages are up-to-date ({}).", joined(names)),
+        }));
+    }
+    let mut shows = Changes::none();
+    let mut after = installed.clone();
+    for (name, offered, now) in &pending {
+        shows.insert(
+            name.as_str(),
+            Map::from([("new", offered.as_str()), ("old", now.as_str())]),
+        );
+        after.insert(name.clone(), offered.clone());
+    }
+    let names: Vec<String> = pending.iter().map(|(name, ..)| name.clone()).collect();
+    let mut would = format!(
+        "The following packages would be installed/upgraded: {}",
+        joined(names.clone())
+    );
+    let mut comment = format!(
+        "The following packages were successfully installed/upgraded: {}",
+        joined(names.clone())
+    );
+    if !current.is_empty() {
+        let shown = current.iter().map(|(name, now)| format!("{name} ({now})"));
+        would.push_str(&format!(
+            "\nThe following packages are already up-to-date: {}",
+            joined(shown.collect())
+        ));
+        comment.push_str(&format!(
+            " The following packages were already up-to-date: {}",
+            joined(current.into_iter().map(|(name, _)| name).collect())
+        ));
+    }
+    if let Some(steps) = manager.simulate(check.system, "install", &names) {
+        after = installed.clone();
+        for (name, version) in steps {
+            match version {
+                Some(version) => after.insert(name, version),
+                None => after.remove(&name),
+            };
+        }
+    }
+    let changes = Changes::from(differences(&installed, &after));
+    let mut call = Args::new().keyword("pkgs", names.iter().collect::<Value>());
+    for key in ["fromrepo", "skip_verify"] {
+        if let Some(value) = args.given(key) {
+            call = call.keyword(key, value.clone());
+        }
+    }
+    for (key, value) in args.keywords() {
+        call = call.keyword(&python::str(key), value.clone());
+    }
+    let wants_refresh = wants_refresh(args);
+    Ok(Plan::change(comment, changes, move |context| {
+        refresh(context, manager, wants_refresh)?;
+        let changed = match context.registry.call("pkg.install", &call, context) {
+            Ok(Value::Map(changed)) => changed,
+            Ok(_) => Map::new(),
+            Err(error @ CallError::Execution(_)) => {
+                return Ok(Done::failed(format!(
+                    "An exception was encountered while installing package(s): {error}"
+                )));
+            }
+            Err(error) => return Err(error),
+        };
+        let failed: Vec<String> = names
+            .into_iter()
+            .filter(|name| !changed.contains_key(name))
+            .collect();
+        if failed.is_empty() {
+            return Ok(Done::as_planned().changes(Changes::from(changed)));
+        }
+        Ok(Done::with_comment(format!(
+            "The following packages failed to update: {}",
+            joined(failed)
+        ))
+        .changes(Changes::from(changed))
+        .result(false))
+    })
+    .when_testing(would)
+    .test_changes(shows))
+}
+
+fn up_to_date(args: &Args, check: &Check<'_>) -> Answer {
+    let manager = manager(check, "pkg.uptodate")?;
+    let dist = args
+        .keywords()
+        .get("dist_upgrade")
+        .is_none_or(Value::is_true);
+    let mut upgrades = match manager.upgrades(check.system, dist) {
+        Ok(upgrades) => upgrades,
+        Err(error) => return Ok(Plan::fail(error.to_string())),
+    };
+    let only: Vec<String> = match args.given("pkgs") {
+        Some(_) => tools::targets(args)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect(),
+        None => Vec::new(),
+    };
+    if !only.is_empty() {
+        upgrades.retain(|name, _| only.contains(name));
+    }
+    if upgrades.is_empty() {
+        return Ok(Plan::unchanged("System is already up-to-date"));
+    }
+    let installed = manager.installed(check.system, false)?;
+    let mut changes = Changes::none();
+    for (name, version) in &upgrades {
+        let old = installed.get(name).map(String::as_str).unwrap_or_default();
+        changes.insert(
+            name.as_str(),
+            Map::from([("new", version.as_str()), ("old", old)]),
+        );
+    }
+    let wants_refresh = args.is_true("refresh");
+    Ok(
+        Plan::change("Upgrade ran successfully", changes, move |context| {
+            if wants_refresh {
+                manager.refresh(context)?;
+            }
+            let call = if only.is_empty() {
+                let mut call = Args::new().keyword("refresh", false);
+                if dist {
+                    call = call.keyword("dist_upgrade", true);
+                }
+                context.registry.call("pkg.upgrade", &call, context)
+            } else {
+                let names: Value = upgrades.keys().collect();
+                let call = Args::new().keyword("pkgs", names);
+                context.registry.call("pkg.install", &call, context)
+            };
+            let changed = match call {
+                Ok(Value::Map(changed)) => changed,
+                Ok(_) => Map::new(),
+                Err(error @ CallError::Execution(_)) => {
+                    return Ok(Done::failed(error.to_string()));
+                }
+                Err(error) => return Err(error),
+            };
+            let left: Vec<String> = upgrades
+                .keys()
+                .filter(|name| !changed.contains_key(name))
+                .cloned()
+                .collect();
+            if left.is_empty() {
+                return Ok(Done::as_planned().changes(Changes::from(changed)));
+            }
+            Ok(Done::with_comment(format!(
+                "The following package(s) failed to update: {}",
+                joined(left)
+            ))
+            .changes(Changes::from(changed))
+            .result(false))
+        })
+        .when_testing("System update will be performed"),
+    )
+}

@@ -1,0 +1,128 @@
+//! Packages that shall not be there.
+
+use salt_proto::{Map, Value};
+
+use super::{Answer, joined, known, manager};
+use crate::args::Args;
+use crate::functions::pkg::change::{self as tools, changes as differences};
+use crate::functions::pkg::satisfies;
+use crate::plan::{Changes, Done, Plan};
+use crate::registry::{CallError, Registry};
+use crate::states::Check;
+
+pub(super) fn register(registry: &mut Registry) {
+    registry.add_state(
+        "pkg.removed",
+        "removed(name, version=None, pkgs=None, normalize=True, ignore_epoch=None, **kwargs)",
+        "Makes sure that packages are not installed.",
+        |args, check| absent(args, check, false),
+    );
+    registry.add_state(
+        "pkg.purged",
+        "purged(name, version=None, pkgs=None, normalize=True, ignore_epoch=None, **kwargs)",
+        "Makes sure that packages are not installed and their configuration is gone.",
+        |args, check| absent(args, check, true),
+    );
+}
+
+fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
+    let manager = manager(check, "pkg.removed")?;
+    let installed = manager.installed(check.system, false)?;
+    let left = if purge {
+        manager.installed(check.system, true)?
+    } else {
+        Default::default()
+    };
+    let (mut there, mut missing) = (Vec::new(), Vec::new());
+    for (name, version) in tools::targets(args) {
+        let now = known(&installed, &name).or_else(|| left.get(&name));
+        let is = match (now, &version) {
+            (Some(now), Some(version)) => satisfies(manager, now, version),
+            (now, _) => now.is_some(),
+        };
+        if is {
+            there.push(name);
+        } else {
+            missing.push(name);
+        }
+    }
+    if there.is_empty() {
+        return Ok(Plan::unchanged(if purge {
+            "None of the targeted packages are installed or partially installed"
+        } else {
+            "All specified packages are already absent"
+        }));
+    }
+    let past = if purge { "purged" } else { "removed" };
+    let would = format!(
+        "The following packages will be {past}: {}.",
+        joined(there.clone())
+    );
+    let mut shows = Changes::none();
+    let mut sorted = there.clone();
+    sorted.sort();
+    for name in &sorted {
+        shows.insert(name.as_str(), Map::from([("new", past), ("old", "")]));
+    }
+    let comment = if missing.is_empty() {
+        format!("All targeted packages were {past}.")
+    } else {
+        format!(
+            "The following packages were not installed: {} The following packages were {past}: {}.",
+            joined(missing),
+            joined(there.clone())
+        )
+    };
+    let verb = if purge { "purge" } else { "remove" };
+    let mut after = installed.clone();
+    match manager.simulate(check.system, verb, &there) {
+        Some(steps) => {
+            for (name, version) in steps {
+                match version {
+                    Some(version) => after.insert(name, version),
+                    None => after.remove(&name),
+                };
+            }
+        }
+        None => after.retain(|name, _| !there.contains(name)),
+    }
+    let gone = differences(&installed, &after);
+    let changes = if purge {
+        let mut kept = left.clone();
+        kept.retain(|name, _| !there.contains(name));
+        Changes::none()
+            .with("removed", differences(&left, &kept))
+            .with("installed", gone)
+    } else {
+        Changes::from(gone)
+    };
+    let names: Value = there.iter().collect();
+    Ok(Plan::change(comment, changes, move |context| {
+        let call = Args::new().keyword("pkgs", names);
+        let changed = match context
+            .registry
+            .call(&format!("pkg.{verb}"), &call, context)
+        {
+            Ok(Value::Map(changed)) => changed,
+            Ok(_) => Map::new(),
+            Err(error @ CallError::Execution(_)) => return Ok(Done::failed(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let now = manager.installed(context.system, false)?;
+        let failed: Vec<String> = there
+            .into_iter()
+            .filter(|name| known(&now, name).is_some())
+            .collect();
+        if failed.is_empty() {
+            return Ok(Done::as_planned().changes(Changes::from(changed)));
+        }
+        Ok(Done::with_comment(format!(
+            "The following packages failed to {verb}: {}.",
+            joined(failed)
+        ))
+        .changes(Changes::from(changed))
+        .result(false))
+    })
+    .when_testing(would)
+    .test_changes(shows))
+}

@@ -54,7 +54,7 @@ mod cmd;
 mod cron;
 mod environ;
 mod event;
-mod file;
+pub(crate) mod file;
 mod group;
 mod host;
 mod module;

@@ -14,7 +14,7 @@ use crate::zone::Zone;
 
 type Answer = Result<Value, CallError>;
 
-pub(super) fn register(registry: &mut Registry) {
+pub(crate) fn register(registry: &mut Registry) {
     let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
         registry.add(name, signature, doc, function);
     };

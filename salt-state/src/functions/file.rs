@@ -1,5 +1,6 @@
-//! `file.*`: the functions that only ask.
+//! `file.*`: the functions that only ask here, those that change below.
 
+mod change;
 mod find;
 
 use std::path::{Component, Path, PathBuf};
@@ -19,6 +20,8 @@ pub(super) fn register(registry: &mut Registry) {
     kinds(registry);
     owners(registry);
     content(registry);
+    change::register(registry);
+    crate::files::backup::register(registry);
     find::register(registry);
 }
 

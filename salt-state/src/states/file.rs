@@ -31,6 +31,11 @@ mod serialize;
 mod symlink;
 mod tidied;
 
+pub(crate) use node::{make_empty, seconds};
+pub(crate) use replace::{block, replace_file, told};
+pub(crate) use symlink::normal;
+pub(crate) use tidied::prune;
+
 type Answer = Result<Plan, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
@@ -137,14 +142,19 @@ fn in_test(check: &Check<'_>, test: Plan, real: Plan) -> Plan {
 
 /// Makes a directory with those above it that are missing, all with one owner, and with
 /// the mode asked for with `x` wherever there is `r`.
-fn with_dirs(path: &Path, wanted: &Wanted, context: &Context<'_>) -> io::Result<()> {
+pub(crate) fn with_dirs(path: &Path, wanted: &Wanted, context: &Context<'_>) -> io::Result<()> {
     let bits = wanted.mode.as_deref().and_then(mode_bits);
     let bits = bits.map_or(0o755, |bits| bits | ((bits & 0o444) >> 2));
     make_dirs(path, bits, wanted, context)
 }
 
 /// Makes a directory with those above it that are missing.
-fn make_dirs(path: &Path, bits: u32, wanted: &Wanted, context: &Context<'_>) -> io::Result<()> {
+pub(crate) fn make_dirs(
+    path: &Path,
+    bits: u32,
+    wanted: &Wanted,
+    context: &Context<'_>,
+) -> io::Result<()> {
     let system = context.system;
     let mut missing: Vec<PathBuf> = Vec::new();
     for above in path.ancestors() {

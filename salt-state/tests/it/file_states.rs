@@ -313,10 +313,8 @@ fn settled(mut answer: Map, function: &str) -> Map {
     if let Some(Value::Str(comment)) = answer.get_mut("comment")
         && comment.starts_with("#### ")
     {
-        let mut parts: Vec<String> = comment
-            .split("#### /")
-            .map(|part| part.trim().to_owned())
-            .collect();
+        let pieces: Vec<&str> = comment.split("#### ").collect();
+        let mut parts: Vec<String> = pieces.iter().map(|part| part.trim().to_owned()).collect();
         parts.sort();
         *comment = parts.join("\n");
     }
@@ -456,7 +454,14 @@ fn replay(on_host: bool) {
         .variable("HOME", "/root");
     let host = Host::new();
     let root = if on_host {
-        std::env::temp_dir().join(format!("salt-file-states-{}", std::process::id()))
+        // Every file is synced; in memory that costs nothing.
+        let shared = Path::new("/dev/shm");
+        let base = if shared.is_dir() {
+            shared.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        base.join(format!("salt-file-states-{}", std::process::id()))
     } else {
         PathBuf::from("/salt-file-states")
     };

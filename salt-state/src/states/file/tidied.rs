@@ -151,7 +151,9 @@ impl Rules {
             if to_dir && !self.follow && !self.rmdirs && !self.rmlinks {
                 continue;
             }
-            if self.fits(path, meta)? {
+            // A link is as old and as large as what it leads to.
+            let target = system.metadata(path).map_err(fails)?;
+            if self.fits(path, target.as_ref().unwrap_or(meta))? {
                 into.push(path.clone());
             }
         }
@@ -237,7 +239,7 @@ fn tidied(args: &Args, check: &Check<'_>) -> Answer {
 }
 
 /// Empty directories that go: those below first.
-fn prune(
+pub(crate) fn prune(
     path: &Path,
     recurse: bool,
     older: Option<i64>,

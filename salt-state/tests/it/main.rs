@@ -14,4 +14,5 @@ mod functions;
 mod golden;
 mod mistakes;
 mod module_functions;
+mod runs;
 mod yaml;

@@ -52,12 +52,15 @@ use crate::system::Observe;
 
 mod cmd;
 mod cron;
+mod debconf;
 mod environ;
 mod event;
 mod group;
 mod host;
+mod locale;
 mod module;
 mod pkg;
+mod pkgrepo;
 mod service;
 mod ssh_auth;
 mod stateconf;
@@ -70,12 +73,15 @@ pub(crate) fn register(registry: &mut Registry) {
     for module in [
         cmd::register,
         cron::register,
+        debconf::register,
         environ::register,
         event::register,
         group::register,
         host::register,
+        locale::register,
         module::register,
         pkg::register,
+        pkgrepo::register,
         service::register,
         ssh_auth::register,
         stateconf::register,

@@ -12,6 +12,7 @@ mod corpus;
 mod file_functions;
 mod functions;
 mod golden;
+mod jinja;
 mod mistakes;
 mod module_functions;
 mod runs;

@@ -44,6 +44,9 @@ pub struct Mode {
     pub release: Release,
     /// The run number of the first call; more than 0 when chunks were left out before.
     pub first: usize,
+    /// In test mode: report exactly what would change, also where Salt's dry run says
+    /// less.
+    pub exact: bool,
 }
 
 /// What came of a run.

@@ -329,6 +329,15 @@ impl Plan {
         }
     }
 
+    /// What would be reported if it were carried out, with nothing left out; for what
+    /// cannot be foreseen, what a dry run reports.
+    pub fn exactly(mut self) -> Outcome {
+        if !self.changes.is_empty() {
+            self.test_changes = None;
+        }
+        self.predicted()
+    }
+
     /// Carries it out.
     ///
     /// # Errors

@@ -52,13 +52,16 @@ use crate::system::Observe;
 
 mod cmd;
 mod cron;
+mod debconf;
 mod environ;
 mod event;
 pub(crate) mod file;
 mod group;
 mod host;
+mod locale;
 mod module;
 mod pkg;
+mod pkgrepo;
 mod service;
 mod ssh_auth;
 mod stateconf;
@@ -71,13 +74,16 @@ pub(crate) fn register(registry: &mut Registry) {
     for module in [
         cmd::register,
         cron::register,
+        debconf::register,
         environ::register,
         event::register,
         file::register,
         group::register,
         host::register,
+        locale::register,
         module::register,
         pkg::register,
+        pkgrepo::register,
         service::register,
         ssh_auth::register,
         stateconf::register,

@@ -63,7 +63,9 @@ pub(super) fn call(engine: &mut Engine<'_>, low: &Map, dry: bool) -> Result<Call
             Prepared::Settled(value) => value,
             Prepared::Plan(plan) => {
                 let name = low.get("name").cloned().unwrap_or_default();
-                let outcome = if test {
+                let outcome = if test && engine.mode.exact {
+                    Ok(plan.exactly())
+                } else if test {
                     Ok(plan.predicted())
                 } else {
                     engine.with(|context| plan.carry_out(context))

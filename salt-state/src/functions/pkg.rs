@@ -12,6 +12,7 @@ use crate::system::Command;
 
 pub(crate) mod change;
 pub(crate) mod manager;
+pub(crate) mod repo;
 
 use manager::Manager;
 
@@ -20,6 +21,7 @@ type Answer = Result<Value, CallError>;
 pub(super) fn register(registry: &mut Registry) {
     change::register(registry);
     offers(registry);
+    repo::register(registry);
     registry.add(
         "pkg.version",
         "version(*names, **kwargs)",

@@ -14,9 +14,6 @@ use crate::system::{Observe, User, WriteOptions, errno_text};
 
 type Answer = Result<Value, CallError>;
 
-/// Where keys are unless stated otherwise.
-pub(crate) const KEYS: &str = ".ssh/authorized_keys";
-
 pub(super) fn register(registry: &mut Registry) {
     let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
         registry.add(name, signature, doc, function);

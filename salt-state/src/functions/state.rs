@@ -13,6 +13,7 @@ use crate::render::{Machine, RegistryFunctions, World};
 
 mod control;
 mod disable;
+mod plan;
 mod request;
 mod run;
 
@@ -21,6 +22,7 @@ type Answer = Result<Value, CallError>;
 pub(super) fn register(registry: &mut Registry) {
     control::register(registry);
     disable::register(registry);
+    plan::register(registry);
     request::register(registry);
     run::register(registry);
     registry.add(

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::interp::Namespace;
 use super::value::{
     Args, BoundMethod, Dict, DictClass, Iter, Key, Object, Str, Tuple, Undefined, Value, repr_str,
 };
@@ -387,6 +388,17 @@ pub(crate) fn mapping_entries(
         }
         _ => Ok(None),
     }
+}
+
+/// Python's `AttributeError` for an attribute that a value lacks.
+pub(crate) fn no_attribute(value: &Value, name: &str) -> Error {
+    let message = if value.downcast::<Namespace>().is_some() {
+        // Jinja's namespace says the name alone.
+        name.to_owned()
+    } else {
+        format!("'{}' object has no attribute '{name}'", value.type_name())
+    };
+    Error::python(Exception::AttributeError, message)
 }
 
 /// The dict methods of an object that is a mapping.

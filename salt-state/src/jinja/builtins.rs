@@ -13,7 +13,7 @@ use super::value::{
 use super::{Environment, Error, Exception, Kind, Result, Runtime, access, methods};
 
 /// Jinja's global of that name.
-pub(crate) fn global(environment: &Environment, name: &str) -> Option<Value> {
+pub(crate) fn global(environment: &Environment<'_>, name: &str) -> Option<Value> {
     if environment.is_salt()
         && let Some(value) = super::salt::global(name)
     {

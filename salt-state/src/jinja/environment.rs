@@ -321,11 +321,11 @@ impl<'h> Environment<'h> {
         }
     }
 
-    pub(crate) fn own_filter(&self, name: &str) -> Option<&Callable> {
+    pub(crate) fn own_filter(&self, name: &str) -> Option<&Callable<'_>> {
         self.filters.get(name)
     }
 
-    pub(crate) fn own_test(&self, name: &str) -> Option<&Callable> {
+    pub(crate) fn own_test(&self, name: &str) -> Option<&Callable<'_>> {
         self.tests.get(name)
     }
 

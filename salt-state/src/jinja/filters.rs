@@ -13,7 +13,6 @@ mod wrap;
 
 pub(crate) use number::{to_float, to_int};
 pub(crate) use pprint::pformat;
-pub(crate) use sequence::length;
 pub(crate) use sequence::random_below;
 pub(crate) use web::{escape_text, html_safe};
 

@@ -7,5 +7,4 @@ mod template;
 
 pub(crate) use float::{fixed, round_half_even};
 pub(crate) use percent::percent;
-pub(crate) use spec::format_value;
 pub(crate) use template::str_format;

@@ -8,13 +8,13 @@ use super::{Error, Kind, Result, Value};
 ///
 /// Every method has a default that refuses, so an implementation offers what
 /// it wants templates to reach. The same answers give the same rendering.
+#[expect(unused_variables, reason = "defaults have no use for most arguments")]
 pub trait Host {
     /// Reads YAML as Salt's loader does (`load_yaml`, `import_yaml`).
     ///
     /// # Errors
     /// The parser's text, with the place in the YAML text when known.
     fn load_yaml(&self, text: &str) -> Result<Value, DataError> {
-        let _ = text;
         Err(DataError::new("YAML is not available here"))
     }
 
@@ -24,13 +24,11 @@ pub trait Host {
     /// # Errors
     /// The value cannot be represented.
     fn dump_yaml(&self, value: &Value, flow_style: bool) -> Result<String, DataError> {
-        let _ = (value, flow_style);
         Err(DataError::new("YAML is not available here"))
     }
 
     /// Whether Salt's function of that name (`test.echo`) can be called.
     fn has_function(&self, name: &str) -> bool {
-        let _ = name;
         false
     }
 
@@ -44,7 +42,6 @@ pub trait Host {
         name: &str,
         args: super::Args,
     ) -> Result<Value> {
-        let _ = (runtime, args);
         Err(unavailable(&format!("the function '{name}'")))
     }
 
@@ -58,7 +55,6 @@ pub trait Host {
 
     /// How many seconds local time is ahead of UTC at a moment (seconds since 1970).
     fn utc_offset(&self, at: f64) -> i32 {
-        let _ = at;
         0
     }
 
@@ -67,7 +63,6 @@ pub trait Host {
     /// # Errors
     /// There is no randomness.
     fn random(&self, bytes: &mut [u8]) -> Result<()> {
-        let _ = bytes;
         Err(unavailable("randomness"))
     }
 
@@ -78,7 +73,6 @@ pub trait Host {
     /// # Errors
     /// It is not offered, or it failed.
     fn system_filter(&self, name: &str, args: super::Args) -> Result<Value> {
-        let _ = args;
         Err(unavailable(&format!("the filter '{name}'")))
     }
 }

@@ -19,8 +19,7 @@ mod macros;
 mod modules;
 mod output;
 
-pub(crate) use loops::LoopObject;
-pub(crate) use macros::{Macro, Namespace};
+pub(crate) use macros::Namespace;
 
 /// How a statement ended.
 #[derive(Clone, Copy, PartialEq)]
@@ -58,13 +57,19 @@ pub(crate) fn run_template(
     let mut next = Some(Rc::clone(template));
     // Each `extends` is one more level, as each parent runs inside its child.
     let mut levels = Vec::new();
-    while let Some(template) = next {
-        levels.push(rt.enter()?);
-        let run = Run::new(rt, &template, context, template.root.slots, None);
-        run.function(&template.root, None, out)?;
-        next = run.parent.take();
-    }
-    Ok(())
+    let former = rt.set_autoescape(rt.environment().options().autoescape);
+    let mut run_all = || {
+        while let Some(template) = next.take() {
+            levels.push(rt.enter()?);
+            let run = Run::new(rt, &template, context, template.root.slots, None);
+            run.function(&template.root, None, out)?;
+            next = run.parent.take();
+        }
+        Ok(())
+    };
+    let result = run_all();
+    rt.set_autoescape(former);
+    result
 }
 
 impl<'r, 'e> Run<'r, 'e> {
@@ -196,6 +201,7 @@ impl<'r, 'e> Run<'r, 'e> {
                 body,
                 entry,
             } => {
+                self.at(stmt.pos);
                 self.with(targets, entry)?;
                 return self.body(body, out);
             }
@@ -220,7 +226,7 @@ impl<'r, 'e> Run<'r, 'e> {
             }
             StmtKind::FromImport(import) => {
                 self.at(stmt.pos);
-                self.from_import(import, stmt.pos)?;
+                self.import_names(import, stmt.pos)?;
             }
             StmtKind::Extends(template) => {
                 self.at(stmt.pos);
@@ -370,6 +376,13 @@ impl<'r, 'e> Run<'r, 'e> {
             Some(filter) => self.filter_on(filter, text)?,
             None => text,
         };
+        let value = match &value {
+            Value::Str(text) if text.is_markup() => value,
+            other if self.rt.autoescape() => {
+                Value::Str(Str::traced(other.str()?, true, Vec::new()))
+            }
+            _ => value,
+        };
         self.assign(&set.target, value)?;
         self.export(&set.export);
         Ok(())
@@ -387,7 +400,7 @@ impl<'r, 'e> Run<'r, 'e> {
         let text = self.capture(|out| self.body(body, out))?;
         self.at(pos);
         let value = self.filter_on(filter, text)?;
-        self.write(&value, pos, out)
+        self.write_as_it_is(&value, pos, out)
     }
 
     /// The text that `act` prints, with its origins.
@@ -471,7 +484,10 @@ fn run_block(
     let run = Run::new(rt, &code.template, context, function.slots, None);
     run.at(code.def.pos);
     run.in_block.set(true);
-    run.function(function, Some(code), out)
+    let former = rt.set_autoescape(rt.environment().options().autoescape);
+    let result = run.function(function, Some(code), out);
+    rt.set_autoescape(former);
+    result
 }
 
 /// The parts of a macro or a loop that let it run after the statement that
@@ -481,12 +497,19 @@ pub(crate) struct Closure {
     template: Rc<Template>,
     context: Rc<Context>,
     frame: Rc<Frame>,
+    /// What the template extends, when that keeps it from printing here.
+    parent: Option<Rc<Template>>,
 }
 
 impl Closure {
     fn of(run: &Run<'_, '_>) -> Self {
         run.rt.remember(&run.frame, &run.context);
+        let parent = match run.capturing.get() {
+            true => None,
+            false => run.parent.borrow().clone(),
+        };
         Self {
+            parent,
             template: Rc::clone(&run.template),
             context: Rc::clone(&run.context),
             frame: Rc::clone(&run.frame),

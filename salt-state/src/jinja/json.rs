@@ -9,6 +9,8 @@ use super::{Error, Result, Runtime, access, filters};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Style {
     pub(crate) sort_keys: bool,
+    /// No blank after a comma or colon.
+    pub(crate) compact: bool,
     /// Blanks or text for each level; `None` writes one line.
     pub(crate) indent: Option<Value>,
     /// Escapes everything beyond ASCII.
@@ -51,6 +53,7 @@ struct Writer<'a, 'r, 'e> {
 impl Writer<'_, '_, '_> {
     fn value(&mut self, value: &Value) -> Result<()> {
         self.rt.charge(1)?;
+        crate::jinja::value::check_size(&self.out)?;
         match value {
             Value::None => self.out.push_str("null"),
             Value::Bool(true) => self.out.push_str("true"),
@@ -139,7 +142,11 @@ impl Writer<'_, '_, '_> {
     fn separate(&mut self, first: bool) {
         if !first {
             self.out
-                .push_str(if self.indent.is_some() { "," } else { ", " });
+                .push_str(if self.indent.is_some() || self.style.compact {
+                    ","
+                } else {
+                    ", "
+                });
         }
         self.line(self.open.len());
     }
@@ -200,7 +207,8 @@ impl Writer<'_, '_, '_> {
                     )));
                 }
             }
-            self.out.push_str(": ");
+            self.out
+                .push_str(if self.style.compact { ":" } else { ": " });
             self.value(&value)?;
         }
         self.line(self.open.len() - 1);

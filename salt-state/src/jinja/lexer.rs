@@ -175,7 +175,7 @@ impl<'a> Lexer<'a> {
             match tag {
                 Tag::Comment => self.comment()?,
                 Tag::LineComment => {
-                    let end = self.rest().find('\n').unwrap_or(self.rest().len());
+                    let end = self.rest().find('\n').unwrap_or_else(|| self.rest().len());
                     self.advance(end);
                     self.line_starting = false;
                 }
@@ -362,6 +362,12 @@ impl<'a> Lexer<'a> {
         let (line, column) = (self.line, self.column);
         let opening = self.options.comment_start.len();
         self.advance(opening);
+        if matches!(self.rest(), "" | "-" | "+") {
+            // Jinja does not mind a comment that only begins.
+            let rest = self.rest().len();
+            self.advance(rest);
+            return Ok(());
+        }
         let end = self.options.comment_end.as_str();
         let mut from = 0;
         loop {
@@ -401,6 +407,9 @@ impl<'a> Lexer<'a> {
     }
 
     fn raw(&mut self) -> Result<()> {
+        if self.rest().is_empty() {
+            return Ok(());
+        }
         let start = self.options.block_start.as_str();
         let mut from = 0;
         loop {

@@ -11,8 +11,7 @@ mod text;
 mod text_kinds;
 mod text_pieces;
 
-pub(crate) use bytes::decode_utf8;
-pub(crate) use dict::{DictView, key_error};
+pub(crate) use dict::DictView;
 pub(crate) use set::keys_of;
 pub(crate) use text_kinds::{decimal_value, is_lower, is_upper};
 pub(crate) use text_pieces::lines;

@@ -306,7 +306,7 @@ impl Parser {
             "print" => self.print()?,
             "macro" => self.macro_block(pos)?,
             "include" => self.include()?,
-            "from" => self.from_import()?,
+            "from" => self.import_names()?,
             "import" => self.import()?,
             "set" => self.set()?,
             "with" => self.with()?,
@@ -590,22 +590,21 @@ impl Parser {
         })))
     }
 
-    fn from_import(&mut self) -> Result<StmtKind> {
+    fn import_names(&mut self) -> Result<StmtKind> {
         self.advance();
         let template = self.expression()?;
         self.expect_keyword("import")?;
         let mut names: Vec<(Rc<str>, Name)> = Vec::new();
-        let mut context = None;
-        loop {
+        let context = loop {
             if !names.is_empty() {
                 self.expect_op(",")?;
             }
             if !matches!(self.token(), Tok::Name(_)) {
                 return self.unexpected("name");
             }
-            context = self.import_context();
+            let context = self.import_context();
             if context.is_some() {
-                break;
+                break context;
             }
             let pos = self.pos();
             let found = self.assignable_name()?;
@@ -619,11 +618,11 @@ impl Parser {
                 name(&found.name)
             };
             names.push((found.name, alias));
-            context = self.import_context();
+            let context = self.import_context();
             if context.is_some() || !self.is_op(",") {
-                break;
+                break context;
             }
-        }
+        };
         Ok(StmtKind::FromImport(Box::new(FromImport {
             template,
             names,

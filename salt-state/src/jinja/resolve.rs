@@ -42,6 +42,7 @@ pub(crate) fn resolve(parsed: Parsed, known: Known<'_>) -> Result<Resolved> {
         known,
         frames: Vec::new(),
         functions: Vec::new(),
+        noted: 1,
     };
     let mut root = Function {
         body: parsed.body,
@@ -76,6 +77,8 @@ struct Resolver<'a> {
     known: Known<'a>,
     frames: Vec<Symbols>,
     functions: Vec<Slots>,
+    /// The line that Jinja noted last, in the order of its compiled code.
+    noted: u32,
 }
 
 impl Resolver<'_> {
@@ -366,12 +369,28 @@ impl Resolver<'_> {
     }
 
     fn stmt(&mut self, stmt: &mut Stmt, flags: Flags) -> Result<()> {
+        match stmt.kind {
+            // For these it notes none.
+            StmtKind::With { .. } | StmtKind::Autoescape { .. } => stmt.pos.reported = self.noted,
+            StmtKind::Output(_) | StmtKind::Break | StmtKind::Continue => {}
+            _ => self.noted = stmt.pos.reported,
+        }
+        let pos = stmt.pos;
+        let result = self.resolve_stmt(stmt, flags);
+        if let StmtKind::SetBlock(_) | StmtKind::FilterBlock { .. } = stmt.kind {
+            self.noted = pos.reported;
+        }
+        result
+    }
+
+    fn resolve_stmt(&mut self, stmt: &mut Stmt, flags: Flags) -> Result<()> {
         let pos = stmt.pos;
         let inside = Flags::default();
         match &mut stmt.kind {
             StmtKind::Output(pieces) => {
                 for piece in pieces {
                     if let Piece::Expr(expr) = piece {
+                        self.noted = expr.pos.reported;
                         self.expr(expr, flags)?;
                     }
                 }
@@ -388,6 +407,7 @@ impl Resolver<'_> {
                     ..flags
                 };
                 for branch in branches {
+                    self.noted = branch.pos.reported;
                     self.expr(&mut branch.test, soft)?;
                     self.body(&mut branch.body, soft)?;
                 }

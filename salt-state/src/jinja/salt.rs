@@ -111,6 +111,7 @@ pub(crate) fn printed(value: &Value) -> Result<String> {
 }
 
 fn print(out: &mut String, value: &Value, by_str: bool, open: &mut Vec<usize>) -> Result<()> {
+    super::value::check_size(out)?;
     if open.len() > super::value::MAX_NESTING as usize {
         return Err(Error::python(
             super::Exception::RecursionError,
@@ -173,7 +174,6 @@ fn print(out: &mut String, value: &Value, by_str: bool, open: &mut Vec<usize>) -
             out.push('}');
             open.pop();
         }
-        Value::Object(object) if !object.is_mapping() => *out += &object.repr_within(open)?,
         other if by_str => *out += &other.str()?,
         other => *out += &other.repr()?,
     }

@@ -34,8 +34,7 @@ pub(crate) use compare::{compare, contains_identical_or_equal, equal, identical}
 pub(crate) use iter::{Generator, IterObject};
 pub(crate) use key::float_as_int;
 pub(crate) use object::{BoundMethod, Function, Method, keyword_args, native_args};
-pub(crate) use repr::{big_str, escape_non_ascii, float_repr, is_printable, repr_bytes, repr_str};
-pub(crate) use undefined::object_type_repr;
+pub(crate) use repr::{big_str, check_size, escape_non_ascii, float_repr, is_printable, repr_str};
 
 /// How deep containers may nest before printing, comparing or copying them is
 /// refused with Python's `RecursionError`.

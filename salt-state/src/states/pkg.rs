@@ -127,6 +127,13 @@ fn installed(args: &Args, check: &Check<'_>) -> Answer {
     if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
         return Ok(Plan::unchanged("No packages to install provided"));
     }
+    for (_, source) in &sources {
+        if source.starts_with("salt://") && check.source(source)?.is_none() {
+            return Ok(Plan::fail(format!(
+                "Unable to cache {source}: file not found"
+            )));
+        }
+    }
     let wanted: Targets = if sources.is_empty() {
         tools::targets(args)
     } else {

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 #[path = "checks/compile.rs"]
 mod compile;
+#[path = "checks/jinja.rs"]
+mod jinja;
 #[path = "checks/yaml.rs"]
 mod yaml;
 
@@ -30,6 +32,11 @@ fn the_corpus_of_yaml_holds() {
 #[test]
 fn the_corpus_of_compile_holds() {
     replay("compile", compile::compile_tree);
+}
+
+#[test]
+fn the_corpus_of_jinja_holds() {
+    replay("jinja", jinja::render);
 }
 
 proptest! {

@@ -13,6 +13,8 @@ mod file_functions;
 mod file_states;
 mod functions;
 mod golden;
+mod jinja;
 mod mistakes;
 mod module_functions;
+mod runs;
 mod yaml;

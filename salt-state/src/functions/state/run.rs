@@ -6,6 +6,7 @@ use salt_proto::target::Release;
 use salt_proto::{Map, Value};
 
 use super::names;
+use super::plan::{self, Planning};
 use crate::args::Args;
 use crate::compile::{self, Chunk, Compiled, Inputs, NO_MATCH, What};
 use crate::context::{Context, MinionData};
@@ -138,6 +139,11 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 fn apply(args: &Args, context: &Context<'_>) -> Answer {
+    if let Some(path) = args.optional_text("plan") {
+        let path = std::path::PathBuf::from(path);
+        let (call, plan) = plan::read(&path, context)?;
+        return planned(&call, context, Planning::Follow(path, plan));
+    }
     match args.given("mods") {
         Some(_) => sls(args, context),
         None => highstate(args, context),
@@ -152,6 +158,17 @@ fn highstate(args: &Args, context: &Context<'_>) -> Answer {
     run(args, context, |setup| {
         setup.whitelist = whitelist.map(|names_| names(Some(&names_)));
         Ok(Source::Highstate)
+    })
+}
+
+/// A run that writes a plan or keeps to one.
+pub(super) fn planned(args: &Args, context: &Context<'_>, planning: Planning) -> Answer {
+    run(args, context, |setup| {
+        setup.planning = planning;
+        Ok(match args.given("mods") {
+            Some(mods) => Source::Sls(setup.environment(), names(Some(mods))),
+            None => Source::Highstate,
+        })
     })
 }
 
@@ -266,6 +283,7 @@ struct Setup {
     only: Option<Only>,
     mode: Mode,
     terse: bool,
+    planning: Planning,
 }
 
 impl Setup {
@@ -353,8 +371,10 @@ fn set_up(args: &Args, context: &Context<'_>) -> Result<Setup, CallError> {
             mock: args.is_true("mock"),
             release: release(context),
             first: 0,
+            exact: false,
         },
         terse: args.is_true("terse"),
+        planning: Planning::None,
         minion,
     })
 }
@@ -431,6 +451,38 @@ fn carry_out(setup: &Setup, source: Source, context: &Context<'_>) -> Answer {
         first: compiled.disabled,
         ..setup.mode.clone()
     };
+    let asking = Mode {
+        test: true,
+        exact: true,
+        ..mode.clone()
+    };
+    match &setup.planning {
+        Planning::None => {}
+        Planning::Write(path, call) => {
+            let report = engine::run(&chunks, context, &asking)?;
+            plan::write(path, call, &chunks, &report, context)?;
+            context.set_retcode(if report.succeeded(&chunks) { 0 } else { 2 });
+            return Ok(report.into_value());
+        }
+        Planning::Follow(path, plan) => {
+            let path = path.display();
+            let differs = match plan::other_states(plan, &chunks) {
+                Some(what) => Some(format!(
+                    "The plan at {path} was made for other states: {what}"
+                )),
+                None => {
+                    let report = engine::run(&chunks, context, &asking)?;
+                    plan::other_endings(plan, &report).map(|what| {
+                        format!("The machine has changed since the plan at {path} was made: {what}")
+                    })
+                }
+            };
+            if let Some(text) = differs {
+                context.set_retcode(1);
+                return Ok(Value::List(vec![text.into()]));
+            }
+        }
+    }
     let mut report = engine::run(&chunks, context, &mode)?;
     let succeeded = report.succeeded(&chunks);
     if setup.terse {

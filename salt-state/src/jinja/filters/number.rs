@@ -15,7 +15,6 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
             let x = x.unwrap_or_default();
             match &x {
                 Value::Float(x) => Ok(Value::Float(x.abs())),
-                Value::Undefined(undefined) => Err(undefined.error()),
                 Value::Int(_) | Value::Big(_) | Value::Bool(_) => {
                     if crate::jinja::value::compare("<", &x, &Value::Int(0))? {
                         ops::negative(&x)
@@ -223,9 +222,8 @@ fn round(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let method = method.unwrap_or_else(|| Value::text("common"));
     let precision = precision.unwrap_or(Value::Int(0));
     let value = value.unwrap_or_default();
-    let method = match method.as_str() {
-        Some(method @ ("common" | "ceil" | "floor")) => method,
-        _ => return Err(argument_error("method must be common, ceil or floor")),
+    let Some(method @ ("common" | "ceil" | "floor")) = method.as_str() else {
+        return Err(argument_error("method must be common, ceil or floor"));
     };
     if method == "common" {
         return round_common(&value, &precision);
@@ -283,7 +281,6 @@ fn round_common(value: &Value, places: &Value) -> Result<Value> {
             let up = rest > half || (rest == half && odd);
             Ok(Value::int(if up { floor + unit } else { floor }))
         }
-        Value::Undefined(undefined) => Err(undefined.error()),
         other => Err(Error::type_error(format!(
             "type {} doesn't define __round__ method",
             other.type_name()

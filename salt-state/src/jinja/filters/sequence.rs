@@ -360,10 +360,7 @@ fn dictsort(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let Some(entries) = access::mapping_entries(rt, &value)? else {
         return Err(match &value {
             Value::Undefined(undefined) => undefined.error(),
-            other => Error::python(
-                crate::jinja::Exception::AttributeError,
-                format!("'{}' object has no attribute 'items'", other.type_name()),
-            ),
+            other => access::no_attribute(other, "items"),
         });
     };
     let pairs = entries.into_iter().map(|(k, v)| Value::tuple(vec![k, v]));

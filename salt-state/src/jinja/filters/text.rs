@@ -14,7 +14,7 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
         "title" => |_, args| {
             let [text] = args.bind("do_title", ["s"], 1)?;
             let text = soft_text(&text.unwrap_or_default())?;
-            Ok(like(&text, title(&text)))
+            Ok(Value::text(title(&text)))
         },
         "center" => |rt, args| {
             let [value, width] = args.bind("do_center", ["value", "width"], 1)?;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::jinja::value::{Args, Str, Value, repr_str};
-use crate::jinja::{Error, Exception, Result, Runtime, access, json};
+use crate::jinja::{Error, Result, Runtime, access, json};
 
 use super::{Builtin, flag, integer};
 
@@ -172,7 +172,14 @@ fn urlencode(rt: &Runtime<'_>, args: Args) -> Result<Value> {
             };
             let mut pairs = Vec::with_capacity(items.len());
             for item in items {
-                let parts = item.items(rt)?;
+                let parts = item.items(rt).map_err(|error| {
+                    if error.message().ends_with("object is not iterable") {
+                        let name = item.type_name();
+                        Error::type_error(format!("cannot unpack non-iterable {name} object"))
+                    } else {
+                        error
+                    }
+                })?;
                 let [key, value] = parts.as_slice() else {
                     let n = parts.len();
                     return Err(Error::value_error(if n < 2 {
@@ -204,10 +211,7 @@ fn xmlattr(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let Some(entries) = access::mapping_entries(rt, &dict)? else {
         return Err(match &dict {
             Value::Undefined(undefined) => undefined.error(),
-            other => Error::python(
-                Exception::AttributeError,
-                format!("'{}' object has no attribute 'items'", other.type_name()),
-            ),
+            other => access::no_attribute(other, "items"),
         });
     };
     let mut items = Vec::new();
@@ -250,6 +254,7 @@ fn tojson(rt: &Runtime<'_>, args: Args) -> Result<Value> {
         sort_keys: true,
         indent: indent.filter(|indent| !indent.is_none()),
         ascii: true,
+        ..json::Style::default()
     };
     let text = json::dump(rt, &value.unwrap_or_default(), &style)?;
     Ok(Value::Str(Str::markup(html_safe(&text))))

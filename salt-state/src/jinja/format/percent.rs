@@ -97,8 +97,8 @@ pub(crate) fn percent(rt: &Runtime<'_>, format: &str, args: &Value) -> Result<St
                 _ => conversion.zero = true,
             }
         }
-        let mut number = |chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>,
-                          arguments: &mut Arguments<'_>|
+        let number = |chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>,
+                      arguments: &mut Arguments<'_>|
          -> Result<Option<i64>> {
             if chars.next_if(|(_, c)| *c == '*').is_some() {
                 return match arguments.next()?.as_index() {
@@ -214,7 +214,6 @@ fn convert(
         'x' | 'X' | 'o' => {
             let n = match value {
                 Value::Big(n) => (**n).clone(),
-                Value::Undefined(undefined) => return Err(undefined.error()),
                 other => match other.as_index() {
                     Some(n) => BigInt::from(n),
                     None => {

@@ -354,15 +354,6 @@ impl Run<'_, '_> {
             .and_then(|value| value.is_true())
             .map_err(|error| error.at_pos(pos))
     }
-
-    pub(super) fn eval_name(&self, expr: &Expr) -> Result<Rc<str>> {
-        let value = self.eval(expr)?;
-        match value {
-            Value::Str(text) => Ok(Rc::clone(text.as_rc())),
-            Value::Undefined(undefined) => Err(undefined.error()),
-            other => Ok(other.str()?.into()),
-        }
-    }
 }
 
 /// Where to point when using `value` fails: an undefined value is a mistake

@@ -34,16 +34,18 @@ impl Run<'_, '_> {
         out: &mut Output,
     ) -> Result<()> {
         let at_iter = |error: Error| error.at_pos(node.iter.pos);
-        let mut iter = iterable.iter(self.rt).map_err(at_iter)?;
         let filtered = node.filter.is_some();
-        if filtered {
-            iter = Iter::generator(Filtered {
+        let mut iter = if filtered {
+            Iter::generator(Filtered {
                 closure: Closure::of(self),
                 node: Rc::clone(node),
-                source: iter,
+                iterable: iterable.clone(),
+                source: None,
                 frame: None,
-            });
-        }
+            })
+        } else {
+            iterable.iter(self.rt).map_err(at_iter)?
+        };
         let mut walked = false;
         if let Some(slot) = node.loop_slot {
             let length = if filtered {
@@ -124,6 +126,7 @@ fn run_recursive(
     let _level = rt.enter()?;
     let run = closure.run(rt, node.recursive.unwrap_or(0));
     run.at(node.pos);
+    run.parent.borrow_mut().clone_from(&closure.parent);
     run.within(|| {
         let mut out = Output::default();
         run.loop_over(node, iterable, depth, &mut out)?;
@@ -150,14 +153,16 @@ fn known_length(value: &Value) -> Option<usize> {
 struct Filtered {
     closure: Closure,
     node: SharedLoop,
-    source: Iter,
+    iterable: Value,
+    /// The walk, once it has begun.
+    source: Option<Iter>,
     frame: Option<Rc<Frame>>,
 }
 
 impl Generator for Filtered {
     fn next(&mut self, rt: &Runtime<'_>) -> Result<Option<Value>> {
         let Some(filter) = &self.node.filter else {
-            return self.source.next(rt);
+            return Ok(None);
         };
         let mut run = self.closure.run(rt, filter.slots);
         match &self.frame {
@@ -168,8 +173,12 @@ impl Generator for Filtered {
             }
         }
         run.at(filter.test.pos);
-        let (source, test) = (&mut self.source, &filter.test);
+        let (iterable, source, test) = (&self.iterable, &mut self.source, &filter.test);
         run.within(|| {
+            let source = match source {
+                Some(source) => source,
+                None => source.insert(iterable.iter(rt)?),
+            };
             while let Some(value) = source.next(rt)? {
                 run.assign(&filter.target, value.clone())?;
                 let passes = run.eval(test)?.is_true();
@@ -182,7 +191,10 @@ impl Generator for Filtered {
     }
 
     fn release(&mut self, out: &mut Vec<Value>) {
-        self.source.release(out);
+        out.push(std::mem::take(&mut self.iterable));
+        if let Some(source) = &mut self.source {
+            source.release(out);
+        }
         self.closure.release(out);
     }
 }
@@ -302,7 +314,7 @@ impl Object for LoopObject {
     }
 
     fn call(&self, rt: &Runtime<'_>, args: Args) -> Result<Value> {
-        let [iterable] = args.bind("loop", ["iterable"], 1)?;
+        let [iterable] = args.bind("LoopContext.__call__", ["iterable"], 1)?;
         let Some((node, closure)) = &self.recursion else {
             return Err(Error::type_error(
                 "The loop must have the 'recursive' marker to be called recursively.",

@@ -54,13 +54,7 @@ impl Run<'_, '_> {
             return Ok(());
         };
         let value = self.call_with_caller(call, caller)?;
-        // Jinja neither finalises nor escapes what a call block gives.
-        match &value {
-            Value::Str(text) if !text.spans().is_empty() => out.push_traced(text, text.spans()),
-            Value::Str(text) => out.push(text, self.span(pos, false)),
-            other => out.push(&other.str()?, self.span(pos, false)),
-        }
-        Ok(())
+        self.write_as_it_is(&value, pos, out)
     }
 }
 
@@ -108,7 +102,10 @@ impl Macro {
 
     fn bind(&self, rt: &Runtime<'_>, run: &Run<'_, '_>, args: Args) -> Result<()> {
         let def = &*self.def;
-        let name = def.name.as_deref().map_or("None".to_owned(), repr_str);
+        let name = def
+            .name
+            .as_deref()
+            .map_or_else(|| "None".to_owned(), repr_str);
         let mut positional = args.positional.into_iter();
         let mut named = args.named;
         let mut found_caller = def.explicit_caller;

@@ -6,8 +6,8 @@ use crate::jinja::ast::{FromImport, Import, Include, Locals, Node, Pos};
 use crate::jinja::context::{Context, Template};
 use crate::jinja::rendered::Output;
 use crate::jinja::runtime::Module;
-use crate::jinja::value::{Object, Str, Undefined, Value, repr_str};
-use crate::jinja::{Error, Kind, Result, Runtime, Vars};
+use crate::jinja::value::{Key, Object, Str, Undefined, Value, repr_str};
+use crate::jinja::{Error, Exception, Kind, Result, Runtime, Vars, access};
 
 use super::Run;
 
@@ -18,7 +18,15 @@ impl Run<'_, '_> {
         match name {
             Value::Str(name) => self.rt.template(name, from),
             Value::Undefined(undefined) => Err(undefined.error()),
-            other => Err(Error::new(Kind::NotFound, other.str()?)),
+            other => {
+                // Jinja looks among those it knows, then asks the loader.
+                Key::new(other.clone())?;
+                Err(if self.rt.environment().is_salt() {
+                    access::no_attribute(other, "split")
+                } else {
+                    Error::new(Kind::NotFound, other.str()?)
+                })
+            }
         }
     }
 
@@ -27,19 +35,28 @@ impl Run<'_, '_> {
         if let Value::Undefined(undefined) = names {
             return Err(undefined.error());
         }
-        let names = names.items(self.rt)?;
-        if names.is_empty() {
+        if !names.is_true()? {
             let message = "Tried to select from an empty list of templates.";
             return Err(Error::new(Kind::NoneFound, message));
         }
         let mut tried = Vec::new();
-        for name in &names {
+        for name in &names.items(self.rt)? {
             match self.template_named(name) {
                 Err(error) if is_missing(&error) => tried.push(match name {
                     Value::Undefined(undefined) => undefined.message(),
                     name => name.str()?,
                 }),
                 found => return found,
+            }
+        }
+        match names {
+            Value::List(_) | Value::Tuple(_) | Value::Str(_) => {}
+            // Jinja names the last of them.
+            Value::Dict(_) => return Err(Error::python(Exception::KeyError, "-1")),
+            other => {
+                let name = other.type_name();
+                let message = format!("'{name}' object is not subscriptable");
+                return Err(Error::type_error(message));
             }
         }
         let message = format!(
@@ -137,7 +154,7 @@ impl Run<'_, '_> {
         }
     }
 
-    pub(super) fn from_import(&self, import: &FromImport, pos: Pos) -> Result<()> {
+    pub(super) fn import_names(&self, import: &FromImport, pos: Pos) -> Result<()> {
         let (template, module) =
             self.imported(&import.template, import.with_context, &import.locals)?;
         for (name, alias) in &import.names {

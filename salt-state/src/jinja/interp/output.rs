@@ -58,6 +58,24 @@ impl Run<'_, '_> {
         Ok(())
     }
 
+    /// Prints what a filter or call block gave, which Jinja neither finalises
+    /// nor escapes.
+    pub(super) fn write_as_it_is(&self, value: &Value, pos: Pos, out: &mut Output) -> Result<()> {
+        let Value::Str(text) = value else {
+            // Python numbers the pieces it joins as Jinja's compiler cut them.
+            let name = value.type_name();
+            let message = format!("sequence item 0: expected str instance, {name} found");
+            return Err(Error::type_error(message));
+        };
+        self.check_size(out, text.len())?;
+        if text.spans().is_empty() {
+            out.push(text, self.span(pos, false));
+        } else {
+            out.push_traced(text, text.spans());
+        }
+        Ok(())
+    }
+
     fn check_size(&self, out: &Output, more: usize) -> Result<()> {
         let limit = self.rt.environment().options().limits.output;
         if out.text.len().saturating_add(more) > limit {

@@ -29,6 +29,37 @@ fn operator(tok: &Tok) -> Option<(Binary, u8)> {
     })
 }
 
+/// An operation, which for a negative constant to a power is not what it seems:
+/// Jinja folds constants before it writes Python, where `-2 ** n` is `-(2 ** n)`.
+/// With a constant power it folds the whole rightly.
+fn operation(op: Binary, left: Expr, right: Expr) -> Node {
+    let negative = op == Binary::Pow
+        && folded(&left).is_some_and(|left| left < 0.0)
+        && folded(&right).is_none();
+    if !negative {
+        return Node::Binary(op, Box::new(left), Box::new(right));
+    }
+    let pos = left.pos;
+    let positive = Expr::new(Node::Negative(Box::new(left)), pos);
+    let power = Node::Binary(op, Box::new(positive), Box::new(right));
+    Node::Negative(Box::new(Expr::new(power, pos)))
+}
+
+/// About the value of a number that is constant.
+fn folded(expr: &Expr) -> Option<f64> {
+    match &expr.node {
+        Node::Const(Value::Int(n)) => Some(*n as f64),
+        Node::Const(Value::Float(x)) => Some(*x),
+        Node::Const(Value::Bool(b)) => Some(f64::from(u8::from(*b))),
+        Node::Negative(inner) => folded(inner).map(|x| -x),
+        Node::Positive(inner) => folded(inner),
+        Node::Binary(Binary::Add, a, b) => Some(folded(a)? + folded(b)?),
+        Node::Binary(Binary::Sub, a, b) => Some(folded(a)? - folded(b)?),
+        Node::Binary(Binary::Mul, a, b) => Some(folded(a)? * folded(b)?),
+        _ => None,
+    }
+}
+
 impl Parser {
     /// Any expression but a bare tuple.
     pub(super) fn expression(&mut self) -> Result<Expr> {
@@ -70,7 +101,8 @@ impl Parser {
             if !items.is_empty() {
                 self.expect_op(",")?;
             }
-            if self.is_tuple_end(ends) {
+            // The first item may be named as what ends the tuple.
+            if self.is_tuple_end(if items.is_empty() { &[] } else { ends }) {
                 break;
             }
             items.push(if conditional {
@@ -214,7 +246,7 @@ impl Parser {
                 4 => self.unary(true)?,
                 weaker => self.arithmetic(weaker + 1)?,
             };
-            let node = Node::Binary(op, Box::new(left), Box::new(right));
+            let node = operation(op, left, right);
             left = self.make(node, Pos { reported, ..pos })?;
             reported = self.pos().reported;
         }

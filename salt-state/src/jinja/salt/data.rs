@@ -2,7 +2,7 @@
 
 use crate::jinja::filters::{Builtin, html_safe, pformat};
 use crate::jinja::value::{Args, Str, Value};
-use crate::jinja::{Error, Exception, Kind, Result, Runtime, access, json};
+use crate::jinja::{Error, Kind, Result, Runtime, access, json};
 
 use super::{check_undefined, data_error, jmespath, load_json, load_yaml, xml};
 
@@ -17,6 +17,7 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
                 sort_keys: sort_keys.map_or(Ok(true), |value| value.is_true())?,
                 indent: indent.filter(|indent| !indent.is_none()),
                 ascii: false,
+                ..json::Style::default()
             };
             json::dump(rt, &value, &style).map(markup)
         },
@@ -46,7 +47,8 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
         "load_yaml" => |rt, args| {
             let [value] = args.bind("load_yaml", ["value"], 1)?;
             match loadable(rt, value)? {
-                Value::Str(text) => load_yaml(rt, &text),
+                // PyYAML wants a plain string, and Salt's serialisers give another.
+                Value::Str(text) if !text.is_markup() => load_yaml(rt, &text),
                 Value::Bytes(bytes) => load_yaml(rt, &String::from_utf8_lossy(&bytes)),
                 _ => Err(Error::type_error("a string or stream input is required")),
             }
@@ -72,10 +74,7 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
             let value = value.unwrap_or_default();
             check_undefined(rt, &value)?;
             let Some(entries) = access::mapping_entries(rt, &value)? else {
-                return Err(Error::python(
-                    Exception::AttributeError,
-                    format!("'{}' object has no attribute 'items'", value.type_name()),
-                ));
+                return Err(access::no_attribute(&value, "items"));
             };
             let mut params = Vec::new();
             for entry in entries {
@@ -123,6 +122,7 @@ fn tojson(rt: &Runtime<'_>, mut args: Args) -> Result<Value> {
         sort_keys,
         indent: indent.filter(|indent| !indent.is_none()),
         ascii: true,
+        ..json::Style::default()
     };
     let text = json::dump(rt, &value, &style)?;
     // DEL is the one ASCII character that is escaped too.

@@ -36,9 +36,13 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
             let data = data.unwrap_or_default();
             let entries = match access::mapping_entries(rt, &data)? {
                 Some(entries) => entries,
-                None => {
+                None if matches!(data, Value::List(_)) => {
                     let items = data.items(rt)?.into_iter().enumerate();
                     items.map(|(at, item)| (Value::from(at), item)).collect()
+                }
+                None => {
+                    let message = "Input data must be a dict or list";
+                    return Err(Error::new(Kind::Host, message));
                 }
             };
             let entry =
@@ -49,6 +53,16 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
             let [entries] = args.bind("from_entries", ["entries"], 1)?;
             let dict = Dict::new();
             for entry in entries.unwrap_or_default().items(rt)? {
+                if entry.is_none() {
+                    continue;
+                }
+                if !crate::jinja::checks::is_mapping(&entry) {
+                    // Salt takes it apart and forgets it.
+                    for pair in entry.items(rt)? {
+                        check_pair(rt, &pair)?;
+                    }
+                    continue;
+                }
                 let any = |names: &[&str]| -> Result<Option<Value>> {
                     for name in names {
                         if let Some(found) = access::lookup(rt, &entry, &Value::text(*name))? {
@@ -57,9 +71,9 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
                     }
                     Ok(None)
                 };
-                let key = any(&["key", "Key", "name", "Name", "k", "K"])?;
-                if let Some(key) = key {
-                    let value = any(&["value", "Value", "v", "V"])?;
+                let key = any(&["key", "Key", "name", "Name"])?.unwrap_or_default();
+                if key.is_true()? {
+                    let value = any(&["value", "Value"])?;
                     dict.insert(Key::new(key)?, value.unwrap_or_default());
                 }
             }
@@ -69,7 +83,7 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
             let value = data_argument(args, "encode_dict")?;
             match access::mapping_entries(rt, &value)? {
                 Some(_) => encoded(rt, &value),
-                None => Err(no_attribute(&value, "items")),
+                None => Err(access::no_attribute(&value, "items")),
             }
         },
         "json_encode_list" | "json_decode_list" => |rt, args| {
@@ -94,13 +108,6 @@ fn data_argument(args: Args, name: &str) -> Result<Value> {
     ];
     let [data, ..] = args.bind(name, names, 1)?;
     Ok(data.unwrap_or_default())
-}
-
-fn no_attribute(value: &Value, name: &str) -> Error {
-    Error::python(
-        Exception::AttributeError,
-        format!("'{}' object has no attribute '{name}'", value.type_name()),
-    )
 }
 
 fn path(rt: &Runtime<'_>, key: &Value, delimiter: Option<Value>) -> Result<Vec<Value>> {
@@ -183,23 +190,15 @@ fn change(rt: &Runtime<'_>, args: Args, function: &str, change: Change) -> Resul
         return Ok(root);
     };
     let Value::Dict(mut dict) = root.clone() else {
-        return Err(Error::type_error(format!(
-            "argument of type '{}' is not iterable",
-            root.type_name()
-        )));
+        let first = path.first().unwrap_or(last);
+        let assigned = way.is_empty() && change == Change::Set;
+        return Err(not_a_dict(rt, &root, first, assigned)?);
     };
     for key in way {
         let key = Key::new(key.clone())?;
         let next = match dict.get_key(&key) {
             Some(Value::Dict(next)) => next,
-            Some(other) => {
-                return Err(invocation(format!(
-                    "The key {} contains a {}, which cannot be walked.",
-                    key.value().repr()?,
-                    class_of(&other)
-                )));
-            }
-            None => {
+            _ => {
                 let next = Dict::of(class, IndexMap::new());
                 dict.insert(key, Value::Dict(next.clone()));
                 next
@@ -266,18 +265,76 @@ fn change(rt: &Runtime<'_>, args: Args, function: &str, change: Change) -> Resul
     Ok(root)
 }
 
+/// What Python says when a value is treated as the dict it is not: looked into
+/// and then assigned to, or assigned to at once.
+fn not_a_dict(rt: &Runtime<'_>, value: &Value, key: &Value, assigned: bool) -> Result<Error> {
+    if !assigned && holds(rt, value, key)? {
+        return Ok(match item(rt, value, key) {
+            Err(error) => error,
+            Ok(_) => Error::type_error("the value is not a dict"),
+        });
+    }
+    let name = value.type_name();
+    Ok(Error::type_error(match value {
+        Value::List(_) => format!(
+            "list indices must be integers or slices, not {}",
+            key.type_name()
+        ),
+        _ => format!("'{name}' object does not support item assignment"),
+    }))
+}
+
+/// Python's `key in value` for a value that should be a dict.
+fn holds(rt: &Runtime<'_>, value: &Value, key: &Value) -> Result<bool> {
+    match value {
+        Value::Dict(dict) => Ok(dict.get_key(&Key::new(key.clone())?).is_some()),
+        other => crate::jinja::ops::contains(rt, other, key),
+    }
+}
+
+/// Python's `value[key]` for a value that should be a dict.
+fn item(rt: &Runtime<'_>, value: &Value, key: &Value) -> Result<Value> {
+    let kind = match value {
+        Value::Str(_) => {
+            let message = format!("string indices must be integers, not '{}'", key.type_name());
+            return Err(Error::type_error(message));
+        }
+        Value::List(_) => "list",
+        Value::Tuple(_) => "tuple",
+        _ => return Ok(access::lookup(rt, value, key)?.unwrap_or_default()),
+    };
+    if !matches!(key, Value::Int(_) | Value::Bool(_)) {
+        let message = format!(
+            "{kind} indices must be integers or slices, not {}",
+            key.type_name()
+        );
+        return Err(Error::type_error(message));
+    }
+    access::lookup(rt, value, key)?
+        .ok_or_else(|| Error::python(Exception::IndexError, format!("{kind} index out of range")))
+}
+
+/// Python's unpacking of a value into two.
+fn check_pair(rt: &Runtime<'_>, pair: &Value) -> Result<()> {
+    match pair.items(rt)?.len() {
+        2 => Ok(()),
+        n if n < 2 => Err(Error::value_error(format!(
+            "not enough values to unpack (expected 2, got {n})"
+        ))),
+        _ => Err(Error::value_error("too many values to unpack (expected 2)")),
+    }
+}
+
 fn compare_dicts(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let [old, new] = args.bind("compare_dicts", ["old", "new"], 0)?;
-    let entries = |value: Option<Value>| -> Result<Dict> {
-        let value = value.unwrap_or_default();
-        let entries = access::mapping_entries(rt, &value)?.unwrap_or_default();
-        access::dict_of(entries)
-    };
-    let (old, new) = (entries(old)?, entries(new)?);
-    let mut keys: Vec<Key> = old.borrow().keys().cloned().collect();
-    for key in new.borrow().keys() {
-        if !old.borrow().contains_key(key) {
-            keys.push(key.clone());
+    let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+    // Salt walks a set of the keys; this order is kept instead.
+    let mut keys: indexmap::IndexSet<Key> = indexmap::IndexSet::new();
+    for side in [&old, &new] {
+        if side.is_true()? {
+            for key in side.items(rt)? {
+                keys.insert(Key::new(key)?);
+            }
         }
     }
     let changes = Dict::new();
@@ -287,12 +344,17 @@ fn compare_dicts(rt: &Runtime<'_>, args: Args) -> Result<Value> {
         Value::Dict(Dict::from_iter(pair))
     };
     for key in keys {
-        let entry = match (old.get_key(&key), new.get_key(&key)) {
-            (Some(old), Some(new)) if equal(&old, &new)? => continue,
-            (Some(old), Some(new)) => change(old, new, false),
-            (None, Some(new)) => change(Value::text(""), new, false),
-            (Some(old), None) => change(old, Value::text(""), true),
-            (None, None) => continue,
+        let name = key.value();
+        let entry = if !holds(rt, &old, &name)? {
+            change(Value::text(""), item(rt, &new, &name)?, false)
+        } else if !holds(rt, &new, &name)? {
+            change(item(rt, &old, &name)?, Value::text(""), true)
+        } else {
+            let (old, new) = (item(rt, &old, &name)?, item(rt, &new, &name)?);
+            if equal(&old, &new)? {
+                continue;
+            }
+            change(old, new, false)
         };
         changes.insert(key, entry);
     }
@@ -341,7 +403,9 @@ fn mysql_to_dict(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let rows = Dict::new();
     let mut headers: Option<Vec<String>> = None;
     for line in data.unwrap_or_default().items(rt)? {
-        let line = line.str()?;
+        let Value::Str(line) = &line else {
+            return Err(access::no_attribute(&line, "startswith"));
+        };
         let line = line.trim();
         if !line.starts_with('|') {
             continue;

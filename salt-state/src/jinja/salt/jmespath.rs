@@ -202,7 +202,12 @@ fn same(a: &Value, b: &Value) -> Result<bool> {
 }
 
 fn json_text(rt: &Runtime<'_>, value: &Value) -> Result<String> {
-    json::dump(rt, value, &json::Style::default())
+    let style = json::Style {
+        compact: true,
+        ascii: true,
+        ..json::Style::default()
+    };
+    json::dump(rt, value, &style)
 }
 
 fn quoted(name: &str) -> String {

@@ -36,23 +36,26 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
             let [data] = args.bind("ipwrap", ["data"], 1)?;
             let data = data.unwrap_or_default();
             if matches!(data, Value::List(_) | Value::Tuple(_) | Value::Set(_)) {
-                let wrapped = data.items(rt)?.into_iter().map(|item| {
-                    let text = item.str()?;
-                    let found = Interface::parse(&item).filter(|found| found.version() == 6);
-                    if found.is_some_and(|found| found.prefix.is_some()) {
-                        return Err(not_an_address(&text));
-                    }
-                    Ok(wrap(&item, &text))
-                });
+                let wrapped = data.items(rt)?;
+                let wrapped = wrapped.into_iter().map(wrap);
                 return wrapped.collect::<Result<_>>().map(Value::list);
             }
-            let text = data.str()?;
-            Ok(wrap(&data, &text))
+            wrap(data)
         },
         "filter_by_networks" => filter_by_networks,
         "mac_str_to_bytes" => |_, args| {
             let [mac] = args.bind("mac_str_to_bytes", ["mac_str"], 1)?;
-            let text = mac.unwrap_or_default().str()?;
+            let mac = mac.unwrap_or_default();
+            if matches!(
+                mac,
+                Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_)
+            ) {
+                let name = mac.type_name();
+                return Err(Error::type_error(format!(
+                    "object of type '{name}' has no len()"
+                )));
+            }
+            let text = mac.str()?;
             let digits: String = text.chars().filter(|c| !matches!(c, ':' | '-')).collect();
             let valid = matches!(text.len(), 12 | 17) && digits.len() == 12;
             let bytes: Option<Vec<u8>> = (0..6)
@@ -67,17 +70,24 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
     })
 }
 
-fn not_an_address(text: &str) -> Error {
+fn not_an_address(value: &Value) -> Error {
+    let shown = value.repr().unwrap_or_default();
     Error::value_error(format!(
-        "{} does not appear to be an IPv4 or IPv6 address",
-        repr_str(text)
+        "{shown} does not appear to be an IPv4 or IPv6 address"
     ))
 }
 
-fn wrap(value: &Value, text: &str) -> Value {
-    match parse_address(text) {
-        Some(IpAddr::V6(_)) => Value::text(format!("[{text}]")),
-        _ => value.clone(),
+/// An IPv6 address between brackets; anything else as it is.
+fn wrap(value: Value) -> Result<Value> {
+    match Interface::parse(&value) {
+        Some(found) if found.version() == 6 => match found.prefix {
+            None => Ok(Value::text(format!("[{}]", found.text()))),
+            Some(_) => Err(not_an_address(&value)),
+        },
+        _ => match value {
+            Value::Undefined(undefined) => Err(undefined.error()),
+            value => Ok(value),
+        },
     }
 }
 
@@ -455,9 +465,8 @@ fn filter_by_networks(rt: &Runtime<'_>, args: Args) -> Result<Value> {
         let mut kept = Vec::new();
         for item in value.items(rt)? {
             let address = Interface::parse(&item).filter(|found| found.prefix.is_none());
-            let address = match address {
-                Some(address) => address,
-                None => return Err(not_an_address(&item.str()?)),
+            let Some(address) = address else {
+                return Err(not_an_address(&item));
             };
             if parsed.iter().any(|network| network.contains(&address)) {
                 kept.push(item);
@@ -472,7 +481,8 @@ fn filter_by_networks(rt: &Runtime<'_>, args: Args) -> Result<Value> {
         }
         return Ok(Value::Dict(dict));
     }
-    if crate::jinja::checks::is_iterable(rt, &values) {
+    let object = matches!(values, Value::Object(_));
+    if !object && crate::jinja::checks::is_iterable(rt, &values) {
         return filter(&values);
     }
     Err(Error::value_error(format!(

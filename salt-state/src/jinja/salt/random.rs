@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha512};
 
 use crate::jinja::filters::{Builtin, integer, random_below};
-use crate::jinja::value::{Args, Value};
+use crate::jinja::value::Value;
 use crate::jinja::{Error, Result, Runtime};
 
 use super::hash::{bytes_of, digest_hex, hex};

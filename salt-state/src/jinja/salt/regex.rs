@@ -14,7 +14,13 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
     Some(match name {
         "regex_escape" => |_, args| {
             let [value] = args.bind("regex_escape", ["value"], 1)?;
-            Ok(Value::text(escape(&text_of(value)?)))
+            match value.unwrap_or_default() {
+                Value::Str(text) => Ok(Value::text(escape(&text))),
+                other => Err(Error::type_error(format!(
+                    "decoding to str: need a bytes-like object, {} found",
+                    other.type_name()
+                ))),
+            }
         },
         "regex_match" => |rt, args| groups(rt, args, "regex_match", true),
         "regex_search" => |rt, args| groups(rt, args, "regex_search", false),

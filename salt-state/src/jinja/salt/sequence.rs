@@ -6,7 +6,7 @@ use crate::jinja::checks::is_iterable;
 use crate::jinja::filters::{Builtin, integer, seen, to_float};
 use crate::jinja::methods::keys_of;
 use crate::jinja::value::{Args, Key, Set, Value, compare};
-use crate::jinja::{Error, Exception, Result, Runtime, ast, ops};
+use crate::jinja::{Error, Exception, Result, Runtime, access, ast, ops};
 
 pub(super) fn find(name: &str) -> Option<Builtin> {
     Some(match name {
@@ -73,10 +73,7 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
                 crate::jinja::filters::sort_by(rt, items, false, &mut |_, item| match item {
                     Value::Str(text) => Ok(Value::text(text.to_lowercase())),
                     Value::Undefined(undefined) => Err(undefined.error()),
-                    other => Err(Error::python(
-                        Exception::AttributeError,
-                        format!("'{}' object has no attribute 'lower'", other.type_name()),
-                    )),
+                    other => Err(access::no_attribute(other, "lower")),
                 })?;
             Ok(Value::list(sorted))
         },

@@ -15,12 +15,17 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
             match text.unwrap_or_default() {
                 Value::Str(text) => Ok(Value::text(quote(&text))),
                 Value::Undefined(undefined) => Err(undefined.error()),
+                other if !other.is_true()? => Ok(Value::text("''")),
                 other => Err(not_text(&other)),
             }
         },
         "to_snake_case" => |_, args| {
             let [text] = args.bind("camel_to_snake_case", ["camel_input"], 1)?;
-            let text = text.unwrap_or_default().str()?;
+            let text = match text.unwrap_or_default() {
+                Value::Str(text) => text,
+                Value::Undefined(undefined) => return Err(undefined.error()),
+                other => return Err(not_sliced(&other)),
+            };
             if text.is_empty() {
                 return Err(Error::python(
                     Exception::IndexError,
@@ -33,22 +38,26 @@ pub(super) fn find(name: &str) -> Option<Builtin> {
             let names = ["snake_input", "uppercamel"];
             let [text, upper] = args.bind("snake_to_camel_case", names, 1)?;
             let upper = upper.map_or(Ok(false), |value| value.is_true())?;
-            Ok(Value::text(to_camelcase(
-                &text.unwrap_or_default().str()?,
-                upper,
-            )))
+            match text.unwrap_or_default() {
+                Value::Str(text) => Ok(Value::text(to_camelcase(&text, upper))),
+                Value::Undefined(undefined) => Err(undefined.error()),
+                other => Err(access::no_attribute(&other, "split")),
+            }
         },
-        "contains_whitespace" => |_, args| {
+        "contains_whitespace" => |rt, args| {
             let [text] = args.bind("contains_whitespace", ["text"], 1)?;
-            let text = text.unwrap_or_default().str()?;
-            Ok(Value::Bool(text.contains(crate::jinja::lexer::is_space)))
+            let mut found = false;
+            for piece in text.unwrap_or_default().items(rt)? {
+                let Value::Str(piece) = &piece else {
+                    return Err(access::no_attribute(&piece, "isspace"));
+                };
+                found |= !piece.is_empty() && piece.chars().all(crate::jinja::lexer::is_space);
+            }
+            Ok(Value::Bool(found))
         },
         "is_hex" => |_, args| {
             let [value] = args.bind("is_hex", ["value"], 1)?;
             let value = value.unwrap_or_default();
-            if let Value::Undefined(undefined) = &value {
-                return Err(undefined.error());
-            }
             let hex = matches!(value, Value::Str(_)) && to_int(&value, 16).is_ok();
             Ok(Value::Bool(hex))
         },
@@ -159,15 +168,39 @@ fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\"'\"'"))
 }
 
+/// Python's error for `value[0].lower()` of something that is not text.
+fn not_sliced(value: &Value) -> Error {
+    match value {
+        Value::List(_) | Value::Tuple(_) => {
+            let first = match value {
+                Value::List(list) => list.get(0),
+                Value::Tuple(items) => items.first().cloned(),
+                _ => None,
+            };
+            match first {
+                Some(first) => access::no_attribute(&first, "lower"),
+                None => Error::python(
+                    Exception::IndexError,
+                    format!("{} index out of range", value.type_name()),
+                ),
+            }
+        }
+        Value::Dict(_) => Error::python(Exception::KeyError, "0"),
+        other => {
+            let name = other.type_name();
+            Error::type_error(format!("'{name}' object is not subscriptable"))
+        }
+    }
+}
+
 fn to_snake_case(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::new();
     for (at, c) in chars.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|at| chars.get(at));
         let after = chars.get(at + 1);
-        let ends_word = before.is_some_and(|b| b.is_lowercase() || b.is_numeric());
-        let begins_word =
-            before.is_some_and(|b| b.is_uppercase()) && after.is_some_and(|a| a.is_lowercase());
+        let ends_word = before.is_some_and(|b| b.is_lowercase());
+        let begins_word = before.is_some() && after.is_some_and(|a| a.is_lowercase());
         if c.is_uppercase() && (ends_word || begins_word) {
             out.push('_');
         }
@@ -199,6 +232,10 @@ fn human_to_bytes(_: &Runtime<'_>, args: Args) -> Result<Value> {
     let default = default.map_or(Ok("B".to_owned()), |unit| unit.str())?;
     let size = size.unwrap_or_default().str()?;
     let size = size.trim();
+    if size.contains('\n') {
+        // The expression that Salt matches it with takes one line.
+        return Err(access::no_attribute(&Value::None, "group"));
+    }
     let end = size
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(size.len());
@@ -213,9 +250,8 @@ fn human_to_bytes(_: &Runtime<'_>, args: Args) -> Result<Value> {
         return Ok(Value::Int(0));
     };
     let upper = unit.to_uppercase();
-    let (letter, suffix) = match upper.split_at_checked(1) {
-        Some(parts) => parts,
-        None => return Ok(Value::Int(0)),
+    let Some((letter, suffix)) = upper.split_at_checked(1) else {
+        return Ok(Value::Int(0));
     };
     let power = match letter {
         "B" if suffix.is_empty() => 0,

@@ -26,6 +26,10 @@ pub(super) fn format(rt: &Runtime<'_>, value: &Value) -> Result<String> {
             root = top(rt, &key, &value)?;
         }
     }
+    if let Value::List(_) | Value::Tuple(_) = value {
+        // Salt takes the first item of each for a pair.
+        return Err(not_pairs(rt, value)?);
+    }
     let Some(root) = root else {
         return Err(Error::python(
             Exception::AttributeError,
@@ -36,6 +40,30 @@ pub(super) fn format(rt: &Runtime<'_>, value: &Value) -> Result<String> {
     write(&mut out, &root, 0);
     rt.charge_bytes(out.len())?;
     Ok(out)
+}
+
+/// Python's error for a list whose first item is taken apart into two.
+fn not_pairs(rt: &Runtime<'_>, list: &Value) -> Result<Error> {
+    let Some(first) = list.items(rt)?.into_iter().next() else {
+        let message = format!("{} index out of range", list.type_name());
+        return Ok(Error::python(Exception::IndexError, message));
+    };
+    let Ok(parts) = first.items(rt) else {
+        return Ok(Error::python(
+            Exception::AttributeError,
+            "'NoneType' object has no attribute 'iter'",
+        ));
+    };
+    Ok(match parts.len() {
+        n if n < 2 => {
+            Error::value_error(format!("not enough values to unpack (expected 2, got {n})"))
+        }
+        2 => Error::python(
+            Exception::AttributeError,
+            "'NoneType' object has no attribute 'iter'",
+        ),
+        _ => Error::value_error("too many values to unpack (expected 2)"),
+    })
 }
 
 fn element(tag: &Value) -> Result<Element> {

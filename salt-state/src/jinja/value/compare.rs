@@ -1,11 +1,12 @@
 //! Python's equality and order.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 use num_bigint::BigInt;
 
 use super::{MAX_NESTING, Value};
-use crate::jinja::{Error, Exception, Result};
+use crate::jinja::{Error, Exception, Kind, Result};
 
 /// Python's `is`, as far as templates can see it.
 pub(crate) fn identical(a: &Value, b: &Value) -> bool {
@@ -28,18 +29,54 @@ pub(crate) fn identical(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// How many values one comparison may look at: containers that hold the same
+/// container twice, and so on down, have more of them than memory has room for.
+const MOST: u32 = 1_000_000;
+
+/// How deep a comparison is, and how many values it may still look at.
+#[derive(Clone, Copy)]
+struct Level<'a> {
+    depth: u32,
+    left: &'a Cell<u32>,
+}
+
+impl Level<'_> {
+    fn deeper(self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            ..self
+        }
+    }
+
+    fn look(self) -> Result<()> {
+        if self.depth > MAX_NESTING {
+            return Err(Error::python(
+                Exception::RecursionError,
+                "maximum recursion depth exceeded in comparison",
+            ));
+        }
+        match self.left.get().checked_sub(1) {
+            Some(left) => self.left.set(left),
+            None => return Err(Error::new(Kind::Limit, "the template compares too much")),
+        }
+        Ok(())
+    }
+}
+
 /// Python's `==`.
 ///
 /// # Errors
 /// Comparing a strict undefined; nesting too deep.
 pub(crate) fn equal(a: &Value, b: &Value) -> Result<bool> {
-    equal_at(a, b, 0)
+    let left = &Cell::new(MOST);
+    equal_at(a, b, Level { depth: 0, left })
 }
 
 /// Whether `needle` is among the items, as `in` looks.
 pub(crate) fn contains_identical_or_equal(items: &[Value], needle: &Value) -> Result<bool> {
+    let left = &Cell::new(MOST);
     for item in items {
-        if same(item, needle, 0)? {
+        if same(item, needle, Level { depth: 0, left })? {
             return Ok(true);
         }
     }
@@ -47,24 +84,15 @@ pub(crate) fn contains_identical_or_equal(items: &[Value], needle: &Value) -> Re
 }
 
 /// Containers take identity for equality before they compare.
-fn same(a: &Value, b: &Value, depth: u32) -> Result<bool> {
+fn same(a: &Value, b: &Value, level: Level<'_>) -> Result<bool> {
     // A NaN in two places is not the same object here, so only containers and
     // undefined values need the shortcut.
     let by_identity = !matches!(a, Value::Float(_)) && identical(a, b);
-    Ok(by_identity || equal_at(a, b, depth)?)
+    Ok(by_identity || equal_at(a, b, level)?)
 }
 
-fn too_deep() -> Error {
-    Error::python(
-        Exception::RecursionError,
-        "maximum recursion depth exceeded in comparison",
-    )
-}
-
-fn equal_at(a: &Value, b: &Value, depth: u32) -> Result<bool> {
-    if depth > MAX_NESTING {
-        return Err(too_deep());
-    }
+fn equal_at(a: &Value, b: &Value, level: Level<'_>) -> Result<bool> {
+    level.look()?;
     Ok(match (a, b) {
         (Value::Undefined(u), Value::Undefined(v)) => {
             u.check_lenient()?;
@@ -83,9 +111,9 @@ fn equal_at(a: &Value, b: &Value, depth: u32) -> Result<bool> {
                 return Ok(true);
             }
             // Copies, because comparing host objects may run code.
-            all_same(&x.to_vec(), &y.to_vec(), depth)?
+            all_same(&x.to_vec(), &y.to_vec(), level)?
         }
-        (Value::Tuple(x), Value::Tuple(y)) => all_same(x, y, depth)?,
+        (Value::Tuple(x), Value::Tuple(y)) => all_same(x, y, level)?,
         (Value::Dict(x), Value::Dict(y)) => {
             if x.is(y) {
                 return Ok(true);
@@ -102,7 +130,7 @@ fn equal_at(a: &Value, b: &Value, depth: u32) -> Result<bool> {
             };
             for (left, right) in entries {
                 match right {
-                    Some(right) if same(&left, &right, depth + 1)? => {}
+                    Some(right) if same(&left, &right, level.deeper())? => {}
                     _ => return Ok(false),
                 }
             }
@@ -123,12 +151,12 @@ fn equal_at(a: &Value, b: &Value, depth: u32) -> Result<bool> {
     })
 }
 
-fn all_same(a: &[Value], b: &[Value], depth: u32) -> Result<bool> {
+fn all_same(a: &[Value], b: &[Value], level: Level<'_>) -> Result<bool> {
     if a.len() != b.len() {
         return Ok(false);
     }
     for (x, y) in a.iter().zip(b) {
-        if !same(x, y, depth + 1)? {
+        if !same(x, y, level.deeper())? {
             return Ok(false);
         }
     }
@@ -180,7 +208,8 @@ fn big(value: &Value) -> Option<BigInt> {
 /// # Errors
 /// `'<' not supported between instances of 'int' and 'str'`.
 pub(crate) fn compare(operator: &str, a: &Value, b: &Value) -> Result<bool> {
-    compare_at(operator, a, b, 0)
+    let left = &Cell::new(MOST);
+    compare_at(operator, a, b, Level { depth: 0, left })
 }
 
 fn accepts(operator: &str, order: Ordering) -> bool {
@@ -192,18 +221,16 @@ fn accepts(operator: &str, order: Ordering) -> bool {
     }
 }
 
-fn compare_at(operator: &str, a: &Value, b: &Value, depth: u32) -> Result<bool> {
-    if depth > MAX_NESTING {
-        return Err(too_deep());
-    }
+fn compare_at(operator: &str, a: &Value, b: &Value, level: Level<'_>) -> Result<bool> {
+    level.look()?;
     let order = match (a, b) {
         (Value::Undefined(u), _) | (_, Value::Undefined(u)) => return Err(u.error()),
         (Value::Str(x), Value::Str(y)) => (**x).cmp(&**y),
         (Value::Bytes(x), Value::Bytes(y)) => x.cmp(y),
         (Value::List(x), Value::List(y)) => {
-            return sequences(operator, &x.to_vec(), &y.to_vec(), depth);
+            return sequences(operator, &x.to_vec(), &y.to_vec(), level);
         }
-        (Value::Tuple(x), Value::Tuple(y)) => return sequences(operator, x, y, depth),
+        (Value::Tuple(x), Value::Tuple(y)) => return sequences(operator, x, y, level),
         (Value::Set(x), Value::Set(y)) => {
             let (x, y) = (x.borrow(), y.borrow());
             return Ok(match operator {
@@ -237,10 +264,10 @@ fn is_number(value: &Value) -> bool {
 }
 
 /// The first pair that differs decides, else the lengths.
-fn sequences(operator: &str, a: &[Value], b: &[Value], depth: u32) -> Result<bool> {
+fn sequences(operator: &str, a: &[Value], b: &[Value], level: Level<'_>) -> Result<bool> {
     for (x, y) in a.iter().zip(b) {
-        if !same(x, y, depth + 1)? {
-            return compare_at(operator, x, y, depth + 1);
+        if !same(x, y, level.deeper())? {
+            return compare_at(operator, x, y, level.deeper());
         }
     }
     Ok(accepts(operator, a.len().cmp(&b.len())))

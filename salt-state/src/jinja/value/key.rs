@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use indexmap::Equivalent;
 
 use super::{MAX_NESTING, Value, equal};
-use crate::jinja::{Error, Exception, Result};
+use crate::jinja::{Error, Exception, Kind, Result};
 
 /// A hashable value. `1`, `1.0` and `True` are the same key.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ impl Key {
     /// # Errors
     /// `unhashable type: 'list'` and the like.
     pub fn new(value: Value) -> Result<Self> {
-        check(&value, 0)?;
+        check(&value, 0, &mut 0)?;
         Ok(Self(value))
     }
 
@@ -42,7 +42,17 @@ impl Key {
     }
 }
 
-fn check(value: &Value, depth: u32) -> Result<()> {
+/// The most values in a key; each use of it looks at all of them.
+const MOST: u32 = 100_000;
+
+fn check(value: &Value, depth: u32, seen: &mut u32) -> Result<()> {
+    *seen += 1;
+    if *seen > MOST {
+        return Err(Error::new(
+            Kind::Limit,
+            "a key of the template is too large",
+        ));
+    }
     match value {
         Value::List(_) | Value::Dict(_) => Err(unhashable(value.type_name())),
         Value::Set(set) if !set.is_frozen() => Err(unhashable("set")),
@@ -53,7 +63,9 @@ fn check(value: &Value, depth: u32) -> Result<()> {
                     "maximum recursion depth exceeded",
                 ));
             }
-            items.iter().try_for_each(|item| check(item, depth + 1))
+            items
+                .iter()
+                .try_for_each(|item| check(item, depth + 1, seen))
         }
         Value::Undefined(undefined) => undefined.check_hash(),
         Value::Object(object) if !object.is_hashable() => Err(unhashable(object.type_name())),

@@ -13,6 +13,7 @@ use crate::jinja::{Error, Result, Runtime};
 /// is already useful. Template code may run while `call`, `attribute` and `item`
 /// run, so an implementation with interior state must not hold a borrow across
 /// calls into the runtime.
+#[expect(unused_variables, reason = "defaults have no use for most arguments")]
 pub trait Object: Any {
     /// Python's `type(x).__name__`.
     fn type_name(&self) -> &str;
@@ -27,7 +28,6 @@ pub trait Object: Any {
     /// # Errors
     /// What computing it raises.
     fn attribute(&self, runtime: &Runtime<'_>, name: &str) -> Result<Option<Value>> {
-        let _ = (runtime, name);
         Ok(None)
     }
 
@@ -36,7 +36,6 @@ pub trait Object: Any {
     /// # Errors
     /// What computing it raises.
     fn item(&self, runtime: &Runtime<'_>, key: &Value) -> Result<Option<Value>> {
-        let _ = (runtime, key);
         Ok(None)
     }
 
@@ -45,7 +44,6 @@ pub trait Object: Any {
     /// # Errors
     /// The object does not support it.
     fn set_item(&self, key: Value, value: Value) -> Result<()> {
-        let _ = (key, value);
         Err(Error::type_error(format!(
             "'{}' object does not support item assignment",
             self.type_name()
@@ -62,7 +60,6 @@ pub trait Object: Any {
     /// # Errors
     /// What the function raises, or that the object is not callable.
     fn call(&self, runtime: &Runtime<'_>, args: Args) -> Result<Value> {
-        let _ = (runtime, args);
         Err(Error::type_error(format!(
             "'{}' object is not callable",
             self.type_name()
@@ -85,7 +82,6 @@ pub trait Object: Any {
     /// # Errors
     /// What computing it raises.
     fn iterate(&self, runtime: &Runtime<'_>) -> Result<Option<Iter>> {
-        let _ = runtime;
         Ok(None)
     }
 
@@ -99,7 +95,6 @@ pub trait Object: Any {
     /// # Errors
     /// What computing it raises.
     fn next(&self, runtime: &Runtime<'_>) -> Result<Option<Value>> {
-        let _ = runtime;
         Ok(None)
     }
 
@@ -118,7 +113,6 @@ pub trait Object: Any {
     /// # Errors
     /// What computing it raises.
     fn contains(&self, runtime: &Runtime<'_>, value: &Value) -> Result<Option<bool>> {
-        let _ = (runtime, value);
         Ok(None)
     }
 
@@ -145,7 +139,6 @@ pub trait Object: Any {
     /// # Errors
     /// What computing it raises.
     fn repr_within(&self, open: &mut Vec<usize>) -> Result<String> {
-        let _ = open;
         self.repr()
     }
 
@@ -159,13 +152,11 @@ pub trait Object: Any {
 
     /// Equality with another value; `None` compares by identity.
     fn equals(&self, other: &Value) -> Option<bool> {
-        let _ = other;
         None
     }
 
     /// Order relative to another value; `None` when they have none.
     fn order(&self, other: &Value) -> Option<Ordering> {
-        let _ = other;
         None
     }
 
@@ -183,9 +174,7 @@ pub trait Object: Any {
     ///
     /// An object that holds values which templates can nest without bound
     /// implements this so that dropping does not recurse.
-    fn release(&mut self, out: &mut Vec<Value>) {
-        let _ = out;
-    }
+    fn release(&mut self, out: &mut Vec<Value>) {}
 }
 
 /// The arguments of a call.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{DictClass, MAX_NESTING, Value};
-use crate::jinja::{Error, Exception, Result};
+use crate::jinja::{Error, Exception, Kind, Result};
 
 impl Value {
     /// Python's `str(x)`.
@@ -36,8 +36,22 @@ impl Value {
     }
 }
 
+/// The most bytes of one printed value. Values that hold the same value twice, and
+/// so on down, print as more than memory has room for.
+const MOST: usize = 8 << 20;
+
+/// # Errors
+/// What is printed has become too long.
+pub(crate) fn check_size(out: &str) -> Result<()> {
+    if out.len() > MOST {
+        return Err(Error::new(Kind::Limit, "the template makes too much text"));
+    }
+    Ok(())
+}
+
 /// `open` holds the containers being printed: one inside itself prints `[...]`.
 fn write_repr(out: &mut String, value: &Value, open: &mut Vec<usize>) -> Result<()> {
+    check_size(out)?;
     if open.len() > MAX_NESTING as usize {
         return Err(Error::python(
             Exception::RecursionError,
@@ -86,7 +100,7 @@ fn write_repr(out: &mut String, value: &Value, open: &mut Vec<usize>) -> Result<
             open.push(dict.address());
             match dict.class() {
                 DictClass::Dict | DictClass::Namespaced => {
-                    write_entries(out, dict, open, ("{", "}"), ("", ": ", ""))?
+                    write_entries(out, dict, open, ("{", "}"), ("", ": ", ""))?;
                 }
                 DictClass::Ordered if dict.is_empty() => out.push_str("OrderedDict()"),
                 DictClass::Ordered => {

@@ -147,8 +147,7 @@ pub(super) fn after(
     } else {
         ("install", "hold")
     };
-    let mut would = vec![format!("{text}.")];
-    let mut said = would.clone();
+    let (mut would, mut said, mut already) = (Vec::new(), Vec::new(), Vec::new());
     let mut changes = Changes::none();
     for name in &names {
         let now = manager.selections(check.system, name)?;
@@ -159,7 +158,7 @@ pub(super) fn after(
         };
         if now.get(name).map(String::as_str) == Some(new) {
             would.push(format!("Package {name} is already {set}."));
-            said.push(format!("Package {name} is already {set}."));
+            already.push(format!("Package {name} is already {set}."));
         } else {
             would.push(format!("Package {name} is {set}."));
             said.push(if hold {
@@ -170,14 +169,17 @@ pub(super) fn after(
             changes = changes.old_new(name, old, new);
         }
     }
+    said.extend(already);
+    // Salt puts a full stop between sentences that have one.
+    let whole = |sentences: Vec<String>| format!("{text}.\n{}", sentences.join(".\n"));
     if changes.is_empty() {
-        return Ok(Plan::unchanged(said.join("\n")));
+        return Ok(Plan::unchanged(whole(said)));
     }
-    Ok(Plan::change(said.join("\n"), changes, move |context| {
+    Ok(Plan::change(whole(said), changes, move |context| {
         let (_, changes) = set(context, &names, hold)?;
         Ok(Done::as_planned().changes(Changes::from(changes)))
     })
-    .when_testing(would.join("\n"))
+    .when_testing(whole(would))
     .test_changes(Changes::none()))
 }
 
@@ -200,5 +202,5 @@ pub(super) fn set(
             changes.insert(name.as_str(), changed.clone());
         }
     }
-    Ok((said.join("\n"), changes))
+    Ok((said.join(".\n"), changes))
 }

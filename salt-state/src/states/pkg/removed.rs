@@ -34,7 +34,11 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
         Default::default()
     };
     let (mut there, mut missing) = (Vec::new(), Vec::new());
+    let mut absent_text = "All specified packages are already absent";
     for (name, version) in tools::targets(args) {
+        if version.is_some() {
+            absent_text = "All specified packages (matching specified versions) are already absent";
+        }
         let now = known(&installed, &name).or_else(|| left.get(&name));
         let is = match (now, &version) {
             (Some(now), Some(version)) => satisfies(manager, now, version),
@@ -50,7 +54,7 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
         return Ok(Plan::unchanged(if purge {
             "None of the targeted packages are installed or partially installed"
         } else {
-            "All specified packages are already absent"
+            absent_text
         }));
     }
     let past = if purge { "purged" } else { "removed" };
@@ -105,7 +109,18 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
         {
             Ok(Value::Map(changed)) => changed,
             Ok(_) => Map::new(),
-            Err(error @ CallError::Execution(_)) => return Ok(Done::failed(error.to_string())),
+            Err(error @ CallError::Execution(_)) => {
+                let done = Done::failed(error.to_string());
+                return Ok(if purge {
+                    done.changes(
+                        Changes::none()
+                            .with("removed", Map::new())
+                            .with("installed", Map::new()),
+                    )
+                } else {
+                    done
+                });
+            }
             Err(error) => return Err(error),
         };
         let now = manager.installed(context.system, false)?;

@@ -64,9 +64,11 @@ fn predicted(machine: &dyn Observe, wanted: &Wanted) -> Result<Changes, CallErro
     all.sort();
     all.dedup();
     let home = match &user.home {
-        Some(home) => home.clone(),
+        Some(home) if user.create_home || machine.is_dir(std::path::Path::new(home)) => {
+            home.clone()
+        }
         None if user.create_home => format!("/home/{}", user.name),
-        None => String::new(),
+        _ => String::new(),
     };
     let shell = user.shell.clone().unwrap_or_else(|| default_shell(machine));
     let mut changes = Changes::none()
@@ -113,7 +115,14 @@ fn carry_out(context: &Context<'_>, wanted: &Wanted) -> Result<Done, CallError> 
         return Ok(Done::failed(format!("Failed to create new user {name}")));
     }
     let mut changes = match tools::find(context.system, name)? {
-        Some(user) => Changes::from(info(&user, context.system)?),
+        Some(user) => {
+            let mut changes = Changes::from(info(&user, context.system)?);
+            // Salt shows no home directory where none was to be made.
+            if !wanted.user.create_home && !context.system.is_dir(&user.home) {
+                changes.insert("home", "");
+            }
+            changes
+        }
         None => Changes::none(),
     };
     let mut failed = Vec::new();

@@ -60,7 +60,7 @@ pub(super) fn plan(
     if differences.found.is_empty() {
         return Ok(Plan::unchanged(up_to_date));
     }
-    let changes = predicted(machine, user, &wanted, &differences.found)?;
+    let changes = predicted(machine, user, &differences.found)?;
     let comment = if changes.is_empty() {
         up_to_date.clone()
     } else {
@@ -228,12 +228,7 @@ fn passwords(machine: &dyn Observe, wanted: &Wanted, found: &mut Map) -> Result<
 }
 
 /// What will be different afterwards, as Salt shows it.
-fn predicted(
-    machine: &dyn Observe,
-    user: &User,
-    wanted: &Wanted,
-    found: &Map,
-) -> Result<Changes, CallError> {
+fn predicted(machine: &dyn Observe, user: &User, found: &Map) -> Result<Changes, CallError> {
     let mut changes = Changes::none();
     let before = info(user, machine)?;
     let gid = match found.get("gid") {

@@ -3,7 +3,7 @@
 use crate::jinja::ast::Binary;
 use crate::jinja::filters::{sort_by, to_float, to_int};
 use crate::jinja::value::{Value, compare};
-use crate::jinja::{Result, Runtime, access, ops};
+use crate::jinja::{Error, Result, Runtime, access, ops};
 
 use super::{Node, error, eval, is_number, items, json_text, quoted, same};
 
@@ -66,27 +66,53 @@ fn kind(value: &Value) -> &'static str {
 }
 
 impl Call<'_, '_, '_> {
-    fn wrong<T>(&self, value: &Value, expected: &str) -> Result<T> {
+    fn wrong<T>(&self, value: &Value, expected: &[&str]) -> Result<T> {
+        self.mismatch(value, expected, kind(value))
+    }
+
+    fn mismatch<T>(&self, value: &Value, expected: &[&str], received: &str) -> Result<T> {
+        let expected: Vec<String> = expected.iter().map(|name| quoted(name)).collect();
         Err(error(format!(
-            "In function {}(), invalid type for value: {}, expected one of: [{}], received: \"{}\"",
+            "In function {}(), invalid type for value: {}, expected one of: [{}], received: \"{received}\"",
             self.name,
             value.str()?,
-            quoted(expected),
-            kind(value)
+            expected.join(", "),
         )))
     }
 
     fn array(&self, value: &Value) -> Result<Vec<Value>> {
         match items(value) {
             Some(items) => Ok(items),
-            None => self.wrong(value, "array"),
+            None => self.wrong(value, &["array"]),
+        }
+    }
+
+    /// An array whose items are all of one of the kinds.
+    fn array_of(&self, value: &Value, kinds: &[&str]) -> Result<Vec<Value>> {
+        let names: Vec<String> = kinds.iter().map(|kind| format!("array-{kind}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let Some(items) = items(value) else {
+            return self.wrong(value, &names);
+        };
+        let Some(first) = items.first().map(kind) else {
+            return Ok(items);
+        };
+        let allowed = if kinds.contains(&first) {
+            &[first][..]
+        } else {
+            kinds
+        };
+        match items.iter().find(|item| !allowed.contains(&kind(item))) {
+            // This message names Python's type.
+            Some(wrong) => self.mismatch(wrong, &names, wrong.type_name()),
+            None => Ok(items),
         }
     }
 
     fn text<'v>(&self, value: &'v Value) -> Result<&'v str> {
         match value.as_str() {
             Some(text) => Ok(text),
-            None => self.wrong(value, "string"),
+            None => self.wrong(value, &["string"]),
         }
     }
 
@@ -94,7 +120,7 @@ impl Call<'_, '_, '_> {
         if is_number(value) {
             Ok(())
         } else {
-            self.wrong(value, "number")
+            self.wrong(value, &["number"])
         }
     }
 
@@ -108,7 +134,7 @@ impl Call<'_, '_, '_> {
         for item in items {
             let own = key(&item)?;
             if !is_number(&own) && own.as_str().is_none() {
-                return self.wrong(&own, "number");
+                return self.wrong(&own, &["number", "string"]);
             }
             let better = match &best {
                 None => true,
@@ -134,6 +160,12 @@ impl Call<'_, '_, '_> {
             "max_by" => self.extreme(list, ">", &key),
             "min_by" => self.extreme(list, "<", &key),
             "sort_by" => {
+                if let Some(first) = list.first() {
+                    let own = kind(&key(first)?);
+                    if !matches!(own, "string" | "number") {
+                        return self.mismatch(first, &["string", "number"], own);
+                    }
+                }
                 let sorted = sort_by(rt, list, false, &mut |_, item| key(item))?;
                 Ok(Value::list(sorted))
             }
@@ -167,10 +199,9 @@ impl Call<'_, '_, '_> {
                 }
             }
             "sum" | "avg" => {
-                let list = self.array(first)?;
+                let list = self.array_of(first, &["number"])?;
                 let mut total = Value::Int(0);
                 for item in &list {
-                    self.number(item)?;
                     total = ops::binary(rt, Binary::Add, &total, item)?;
                 }
                 if self.name == "sum" {
@@ -191,15 +222,20 @@ impl Call<'_, '_, '_> {
                 }
                 (None, Value::Str(text)) => match second.as_str() {
                     Some(part) => Value::Bool(text.contains(part)),
-                    None => Value::Bool(false),
+                    None => {
+                        let name = second.type_name();
+                        return Err(Error::type_error(format!(
+                            "'in <string>' requires string as left operand, not {name}"
+                        )));
+                    }
                 },
-                _ => return self.wrong(first, "array"),
+                _ => return self.wrong(first, &["array", "string"]),
             },
             "starts_with" => Value::Bool(self.text(first)?.starts_with(self.text(second)?)),
             "ends_with" => Value::Bool(self.text(first)?.ends_with(self.text(second)?)),
             "join" => {
-                let list = self.array(second)?;
                 let glue = self.text(first)?;
+                let list = self.array_of(second, &["string"])?;
                 let texts = list.iter().map(|item| self.text(item));
                 let text = texts.collect::<Result<Vec<_>>>()?.join(glue);
                 rt.charge_bytes(text.len())?;
@@ -207,7 +243,7 @@ impl Call<'_, '_, '_> {
             }
             "keys" | "values" => {
                 let Some(entries) = access::mapping_entries(rt, first)? else {
-                    return self.wrong(first, "object");
+                    return self.wrong(first, &["object"]);
                 };
                 let keys = self.name == "keys";
                 let part = |(key, value)| if keys { key } else { value };
@@ -216,15 +252,21 @@ impl Call<'_, '_, '_> {
             "length" => match first {
                 Value::Str(text) => Value::from(text.char_len()),
                 Value::Dict(dict) => Value::from(dict.len()),
-                other => Value::from(self.array(other)?.len()),
+                other => match items(other) {
+                    Some(items) => Value::from(items.len()),
+                    None => return self.wrong(other, &["string", "array", "object"]),
+                },
             },
-            "max" => self.extreme(self.array(first)?, ">", &|item| Ok(item.clone()))?,
-            "min" => self.extreme(self.array(first)?, "<", &|item| Ok(item.clone()))?,
+            "max" | "min" => {
+                let list = self.array_of(first, &["number", "string"])?;
+                let operator = if self.name == "max" { ">" } else { "<" };
+                self.extreme(list, operator, &|item| Ok(item.clone()))?
+            }
             "merge" => {
                 let merged = crate::jinja::Dict::new();
                 for value in values {
                     let Some(entries) = access::mapping_entries(rt, value)? else {
-                        return self.wrong(value, "object");
+                        return self.wrong(value, &["object"]);
                     };
                     for (key, value) in entries {
                         merged.insert(crate::jinja::Key::new(key)?, value);
@@ -239,14 +281,16 @@ impl Call<'_, '_, '_> {
                 .unwrap_or_default(),
             "reverse" => match first {
                 Value::Str(text) => Value::text(text.chars().rev().collect::<String>()),
-                other => {
-                    let mut list = self.array(other)?;
-                    list.reverse();
-                    Value::list(list)
-                }
+                other => match items(other) {
+                    Some(mut list) => {
+                        list.reverse();
+                        Value::list(list)
+                    }
+                    None => return self.wrong(other, &["array", "string"]),
+                },
             },
             "sort" => {
-                let list = self.array(first)?;
+                let list = self.array_of(first, &["string", "number"])?;
                 Value::list(sort_by(rt, list, false, &mut |_, item| Ok(item.clone()))?)
             }
             "to_array" => match items(first) {
@@ -265,7 +309,7 @@ impl Call<'_, '_, '_> {
                 other => Value::text(json_text(rt, other)?),
             },
             "type" => Value::text(kind(first)),
-            _ => return self.wrong(first, "expref"),
+            _ => return self.wrong(first, &["expref"]),
         })
     }
 }

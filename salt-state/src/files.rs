@@ -9,6 +9,7 @@ pub(crate) mod hash;
 pub(crate) mod line;
 pub(crate) mod perms;
 pub(crate) mod regex;
+pub(crate) mod signature;
 pub(crate) mod source;
 pub(crate) mod text;
 pub(crate) mod tree;

@@ -454,8 +454,8 @@ fn arguments(full: &str, low: &Map, context: &Context<'_>) -> Result<Args, CallE
     }
 }
 
-/// Modules that deal with `check_cmd` themselves.
-const CHECKS_ITSELF: &[&str] = &["file"];
+/// States that deal with `check_cmd` themselves.
+const CHECKS_ITSELF: &[(&str, &str)] = &[("file", "managed"), ("file", "serialize")];
 
 /// Makes the entry of a return: `check_cmd`, and the members that Salt adds.
 fn settle(
@@ -472,7 +472,8 @@ fn settle(
     let module = low.str("state").unwrap_or_default();
     let skipped = entry.get("skip_watch").is_some_and(Value::is_true);
     let mut id_first = conditions::has_any(low) && skipped;
-    if low.contains_key("check_cmd") && !skipped && !CHECKS_ITSELF.contains(&module) {
+    let function = low.str("fun").unwrap_or_default();
+    if low.contains_key("check_cmd") && !skipped && !CHECKS_ITSELF.contains(&(module, function)) {
         let (result, comment) = engine.with(|context| conditions::check_commands(low, context));
         entry.insert("result", result);
         if let Some(comment) = comment {

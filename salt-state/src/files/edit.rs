@@ -219,11 +219,9 @@ impl KeyValues {
         for line in text_lines_with_ends(old) {
             let mut plain = line;
             let mut uncommented = false;
-            if let Some(mark) = &self.uncomment
-                && let Some(rest) = line.strip_prefix(mark.as_str())
-            {
-                plain = rest;
-                uncommented = true;
+            if let Some(marks) = &self.uncomment {
+                plain = line.trim_start_matches(|c| marks.contains(c));
+                uncommented = plain.len() != line.len();
             }
             let bare = plain.trim_start();
             let mut matched = false;
@@ -236,6 +234,11 @@ impl KeyValues {
                     continue;
                 }
                 matched = true;
+                if uncommented && *count >= self.count {
+                    // One more that is commented out does no harm.
+                    done.content.push_str(line);
+                    break;
+                }
                 let key = if self.key_ignore_case {
                     head.to_owned()
                 } else {

@@ -48,6 +48,21 @@ pub(crate) fn scheme(url: &str) -> Option<&str> {
     (plain && !scheme.is_empty()).then_some(scheme)
 }
 
+/// An address without the name and password in it.
+pub(crate) fn redacted(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (host, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    match host.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://<redacted>@{host}{path}"),
+        None => url.to_owned(),
+    }
+}
+
 /// Whether content comes over a network that is not the master's.
 pub(crate) fn is_remote(url: &str) -> bool {
     matches!(scheme(url), Some("http" | "https" | "ftp" | "s3" | "swift"))
@@ -74,8 +89,21 @@ pub(crate) fn content(
     if let Some(path) = local_path(url) {
         return read_local(&path, context);
     }
+    fetched(url, saltenv, true, context)
+}
+
+/// As [`content`], and says whether a server has to prove who it is.
+pub(crate) fn fetched(
+    url: &str,
+    saltenv: &str,
+    verify_ssl: bool,
+    context: &Context<'_>,
+) -> Result<Option<Vec<u8>>, Failure> {
+    if let Some(path) = local_path(url) {
+        return read_local(&path, context);
+    }
     if is_remote(url) {
-        return download(url, true, context).map(Some);
+        return download(url, verify_ssl, context).map(Some);
     }
     if url == "salt://" {
         return Ok(None);
@@ -112,11 +140,13 @@ pub(crate) fn download(
     verify_ssl: bool,
     context: &Context<'_>,
 ) -> Result<Vec<u8>, Failure> {
+    let shown = redacted(url);
     let failed = |reason: &str| {
         Failure::Foreseen(format!(
-            "Failed to cache {url}: Error: {reason} reading {url}"
+            "Failed to cache {shown}: Error: {reason} reading {shown}"
         ))
     };
+    const BAD_CERTIFICATE: i32 = 60;
     let mut command = Command::new("curl").args(["-sSL", "--fail", "--max-time", "3600"]);
     if !verify_ssl {
         command = command.arg("-k");
@@ -129,6 +159,11 @@ pub(crate) fn download(
         .map_err(|error| failed(&error.to_string()))?;
     if output.is_success() {
         return Ok(output.stdout);
+    }
+    if output.exit.code() == BAD_CERTIFICATE {
+        return Err(failed(
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
+        ));
     }
     let said = output.stderr_text();
     let reason = match said.rsplit_once("returned error: ") {
@@ -188,6 +223,7 @@ pub(crate) fn choose(
 }
 
 fn bad_hash(source_hash: &str) -> Failure {
+    let source_hash = redacted(source_hash);
     Failure::Foreseen(format!(
         "Source hash {source_hash} format is invalid. The supported formats are: 1) a hash, 2) an expression in the format <hash_type>=<hash>, or 3) either a path to a local file containing hashes, or a URI of a remote hash file. Supported protocols for remote hash files are: salt, file, http, https, ftp, swift, s3. The hash may also not be of a valid length, the following are supported hash types and lengths: md5 (32), sha1 (40), sha224 (56), sha256 (64), sha384 (96), sha512 (128)."
     ))
@@ -201,15 +237,17 @@ pub(crate) fn checksum(
     source_hash: &str,
     source_hash_name: Option<&str>,
     saltenv: &str,
+    verify_ssl: bool,
     context: &Context<'_>,
 ) -> Result<Checksum, Failure> {
     let is_file = scheme(source_hash).is_some() || source_hash.starts_with('/');
     if !is_file {
         return Checksum::parse(source_hash).ok_or_else(|| bad_hash(source_hash));
     }
-    let Some(text) = content(source_hash, saltenv, context)? else {
+    let Some(text) = fetched(source_hash, saltenv, verify_ssl, context)? else {
         return Err(Failure::Foreseen(format!(
-            "Source hash file {source_hash} not found"
+            "Source hash file {} not found",
+            redacted(source_hash)
         )));
     };
     let text = String::from_utf8_lossy(&text);

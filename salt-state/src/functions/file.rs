@@ -2,6 +2,7 @@
 
 mod change;
 mod find;
+mod manage;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -23,6 +24,7 @@ pub(super) fn register(registry: &mut Registry) {
     change::register(registry);
     crate::files::backup::register(registry);
     find::register(registry);
+    manage::register(registry);
 }
 
 /// What can be said of a path without looking.

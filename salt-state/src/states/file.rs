@@ -31,6 +31,7 @@ mod serialize;
 mod symlink;
 mod tidied;
 
+pub(crate) use directory::CHUNKS;
 pub(crate) use node::{make_empty, seconds};
 pub(crate) use replace::{block, replace_file, told};
 pub(crate) use symlink::normal;

@@ -214,10 +214,13 @@ fn single(args: &Args, context: &Context<'_>) -> Answer {
     for (key, value) in args.clean_keywords() {
         if !matches!(
             key.as_str(),
-            Some("pillar" | "pillar_enc" | "saltenv" | "pillarenv" | "concurrent" | "localconfig")
+            Some("pillar" | "pillar_enc" | "pillarenv" | "concurrent" | "localconfig")
         ) {
             low.insert(key, value);
         }
+    }
+    if let Some(environment) = args.keywords().get("__env__") {
+        low.insert("__env__", environment.clone());
     }
     one_chunk(args, context, low)
 }

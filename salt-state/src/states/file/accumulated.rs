@@ -36,8 +36,9 @@ fn accumulated(args: &Args, check: &Check<'_>) -> Answer {
     for kind in ["require_in", "watch_in"] {
         let listed = args.get(kind).or_else(|| check.low.get(kind));
         for one in listed.and_then(Value::as_list).unwrap_or_default() {
-            if let Some(id) = one.get("file") {
-                targets.push(id.clone());
+            match one {
+                Value::Map(map) => targets.extend(map.get("file").cloned()),
+                id => targets.push(id.clone()),
             }
         }
     }

@@ -119,10 +119,6 @@ fn add(args: &Args, check: &Check<'_>, before: bool) -> Answer {
             None => vec!["None".to_owned()],
         },
     };
-    let text: Vec<String> = text
-        .into_iter()
-        .map(|chunk| text_lines(&chunk).join("\n"))
-        .collect();
     let path = PathBuf::from(&name);
     let fails = |error| os_error(error, &path);
     let there = check.system.metadata(&path).map_err(fails)?;
@@ -152,7 +148,8 @@ fn add(args: &Args, check: &Check<'_>, before: bool) -> Answer {
     let header = before && args.is_true("header");
     let mut lines: Vec<String> = Vec::new();
     for chunk in &text {
-        if header || !contains(&old, chunk, blanks)? {
+        let whole = text_lines(chunk).join("\n");
+        if header || !contains(&old, &whole, blanks)? {
             lines.extend(text_lines(chunk).into_iter().map(str::to_owned));
         }
     }

@@ -86,6 +86,7 @@ fn cached(args: &Args, check: &Check<'_>) -> Answer {
             &given,
             hash_name.as_deref(),
             &saltenv,
+            true,
             check.context,
         );
         match found {

@@ -26,7 +26,7 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 /// The note under which the runtime keeps the chunks of a run.
-const CHUNKS: &str = "__lowstate__";
+pub(crate) const CHUNKS: &str = "__lowstate__";
 
 const TYPES: [&str; 6] = [
     "user",
@@ -150,15 +150,9 @@ pub(super) fn unwanted(
         .map(|entry| entry.path.clone())
         .collect();
     let mut removed: Vec<PathBuf> = Vec::new();
-    let mut spared: Vec<PathBuf> = Vec::new();
     for entry in &all {
-        let inside = |others: &[PathBuf]| others.iter().any(|other| entry.path.starts_with(other));
-        if inside(&removed) || inside(&spared) || kept.contains(&entry.path) {
-            continue;
-        }
-        if excluded(&entry.path) {
-            spared.push(entry.path.clone());
-        } else {
+        let gone = removed.iter().any(|other| entry.path.starts_with(other));
+        if !gone && !kept.contains(&entry.path) && !excluded(&entry.path) {
             removed.push(entry.path.clone());
         }
     }

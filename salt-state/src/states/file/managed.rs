@@ -53,6 +53,8 @@ pub(super) struct Options {
     pub(super) attrs: Option<String>,
     pub(super) selinux: bool,
     pub(super) umask: u32,
+    /// The address that is left in the minion's cache.
+    pub(super) cached: Option<String>,
 }
 
 /// With which mode Salt makes a file before it sets the one asked for; what differs then
@@ -162,6 +164,7 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
                     .any(|key| map.get(key).is_some_and(Value::is_true))
             }),
         umask,
+        cached: None,
     };
 
     // A file whose content is not to be touched.
@@ -404,6 +407,11 @@ fn fetched(
     {
         return Err(missing(&url).into());
     }
+    let has_template = args.given("template").is_some_and(Value::is_true);
+    if has_template && source::local_path(&url).is_some_and(|path| path == Path::new(name)) {
+        return Err(CallError::invocation("Source file cannot be the same as destination").into());
+    }
+    let verify_ssl = args.is_true("verify_ssl");
     let sum = if has_hash && !is_tree && !skip_verify {
         let name_there = args.optional_text("source_hash_name");
         let sum = source::checksum(
@@ -412,6 +420,7 @@ fn fetched(
             &source_hash,
             name_there.as_deref(),
             saltenv,
+            verify_ssl,
             context,
         );
         Some(sum.map_err(|failure| match failure {
@@ -423,7 +432,8 @@ fn fetched(
     };
     if is_remote && sum.is_none() && !skip_verify && args.given("signature").is_none() {
         return Err(Stop::Plan(format!(
-            "Unable to verify upstream hash of source file {url}, please set source_hash or set skip_verify to True"
+            "Unable to verify upstream hash of source file {}, please set source_hash or set skip_verify to True",
+            source::redacted(&url)
         )));
     }
     // A file that has the checksum already need not be fetched.
@@ -438,7 +448,7 @@ fn fetched(
         return Ok(old.clone());
     }
     let content = if is_remote {
-        source::download(&url, args.is_true("verify_ssl"), context)?
+        source::download(&url, verify_ssl, context)?
     } else {
         source::content(&url, saltenv, context)?.ok_or_else(|| missing(&url))?
     };
@@ -447,10 +457,10 @@ fn fetched(
         && !check.is_test()
     {
         let actual = crate::functions::hash(&sum.kind, &content)?;
-        let (kind, hex) = (&sum.kind, &sum.hex);
+        let (kind, hex, shown) = (&sum.kind, &sum.hex, source::redacted(&url));
         return Err(Stop::Plan(if old.is_some() || is_remote {
             format!(
-                "Specified {kind} checksum for {url} ({hex}) does not match actual checksum ({actual}). If the 'source_hash' value refers to a remote file with multiple possible matches, then it may be necessary to set 'source_hash_name'."
+                "Specified {kind} checksum for {shown} ({hex}) does not match actual checksum ({actual}). If the 'source_hash' value refers to a remote file with multiple possible matches, then it may be necessary to set 'source_hash_name'."
             )
         } else {
             format!(
@@ -459,6 +469,18 @@ fn fetched(
         }));
     }
     // The dry run compares the mode of a file that is there only with a stated one.
+    for (signature, bytes, what) in [
+        (args.given("signature"), Some(&content), &url),
+        (args.given("source_hash_sig"), None, &source_hash),
+    ] {
+        let Some(signature) = signature.filter(|signature| signature.is_true()) else {
+            continue;
+        };
+        signed(signature, bytes, what, args, check)?;
+    }
+    if args.is_true("keep_source") && is_tree {
+        options.cached = Some(url.clone());
+    }
     if keep && !(check.is_test() && old.is_some()) {
         options.wanted.mode = source_mode(&url, check);
     }
@@ -472,6 +494,69 @@ fn fetched(
     let path = source::tree_path(&url);
     let rendered = source::render(&renderer, &text, path, saltenv, &vars, context)?;
     Ok(rendered.into_bytes())
+}
+
+/// Checks a signature with `gpg`: of a source (its bytes) or of a file of checksums.
+fn signed(
+    signature: &Value,
+    bytes: Option<&Vec<u8>>,
+    url: &str,
+    args: &Args,
+    check: &Check<'_>,
+) -> Result<(), Stop> {
+    let saltenv = check.environment();
+    let verify_ssl = args.is_true("verify_ssl");
+    let fetch = |url: &str| -> Result<Vec<u8>, Stop> {
+        let found = source::fetched(url, saltenv, verify_ssl, check.context)?;
+        found.ok_or_else(|| Failure::Foreseen(format!("Source file {url} not found")).into())
+    };
+    let refused = || -> Stop {
+        Stop::Plan(format!(
+            "Unable to manage file: The file's signature could not be verified: {}",
+            source::redacted(url)
+        ))
+    };
+    // True: the file is signed in itself; a text beginning with a dot: its ending.
+    let detached = match signature {
+        Value::Bool(true) => None,
+        other => {
+            let text = python::str(other);
+            Some(if text.starts_with('.') {
+                format!("{url}{text}")
+            } else {
+                text
+            })
+        }
+    };
+    let content = match bytes {
+        Some(bytes) => bytes.clone(),
+        None => fetch(url)?,
+    };
+    let sheet = match &detached {
+        Some(url) => fetch(url)?,
+        None => content.clone(),
+    };
+    let list = |key: &str| super::texts(args.given(key).filter(|given| given.is_true()));
+    let verdict = crate::files::signature::verify(
+        &content,
+        detached.is_some().then_some(sheet.as_slice()),
+        args.optional_text("gnupghome").as_deref(),
+        args.optional_text("keyring").as_deref(),
+        check.system,
+    );
+    let Some(keys) = verdict else {
+        return Err(refused());
+    };
+    let signed_by = |wanted: &String| {
+        let wanted = wanted.to_uppercase().replace(' ', "");
+        keys.iter().any(|key| key.ends_with(&wanted))
+    };
+    let (any, all) = (list("signed_by_any"), list("signed_by_all"));
+    let fits = match (any.is_empty(), all.is_empty()) {
+        (true, true) => true,
+        _ => any.iter().any(signed_by) || (!all.is_empty() && all.iter().all(signed_by)),
+    };
+    if fits { Ok(()) } else { Err(refused()) }
 }
 
 /// The mode of a source, for `keep`.
@@ -806,6 +891,10 @@ fn write(
     if let Err(error) = context.system.write(path, content, &write_options) {
         return failed(error);
     }
+    if let Some(url) = &options.cached {
+        let call = crate::args::Args::new().keyword("path", url.as_str());
+        context.registry.call("cp.cache_file", &call, context)?;
+    }
     let mut done = Done::as_planned();
     if let (Some(None), Some(mode)) = (bits, &wanted.mode) {
         let diff = if is_new && !options.new_file_diff {
@@ -892,6 +981,7 @@ pub(super) fn options(args: &Args, check: &Check<'_>) -> Options {
         attrs: None,
         selinux: false,
         umask: check.umask().unwrap_or(0o022),
+        cached: None,
     }
 }
 

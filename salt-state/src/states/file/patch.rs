@@ -122,6 +122,7 @@ fn patch(args: &Args, check: &Check<'_>) -> Answer {
             &source_hash,
             hash_name.as_deref(),
             &saltenv,
+            true,
             check.context,
         );
         match found {

@@ -233,8 +233,14 @@ fn recurse(args: &Args, check: &Check<'_>) -> Answer {
     let mut all = Wares::default();
     for source in &there {
         let more = wares(source, args, check)?;
-        let taken = |all: &Wares, below: &str| {
-            all.files.contains_key(below) || all.links.contains_key(below)
+        // A path is also taken when something above it, or below it, is.
+        let earlier: Vec<String> = all.files.keys().chain(all.links.keys()).cloned().collect();
+        let taken = |_: &Wares, below: &str| {
+            let above =
+                |a: &str, b: &str| b.strip_prefix(a).is_some_and(|rest| rest.starts_with('/'));
+            earlier
+                .iter()
+                .any(|known| known == below || above(known, below) || above(below, known))
         };
         for (below, url) in more.files {
             if !taken(&all, &below) {

@@ -415,6 +415,11 @@ fn serialize(args: &Args, check: &Check<'_>) -> Answer {
             Ok(keep_changes(done, &changes))
         }));
     }
+    if args.given("deserializer_opts").is_some() && !args.is_true("merge_if_exists") {
+        plan = plan.warning(
+            "The 'deserializer_opts' option is ignored unless merge_if_exists is set to True.",
+        );
+    }
     if check.is_test() && plan.result.is_none() {
         plan.comment = format!("Dataset will be serialized and stored into {name}").into();
     }

@@ -279,8 +279,8 @@ fn pruned(args: &Args, check: &Check<'_>) -> Answer {
     if !check.system.is_dir(&path) {
         return Ok(Plan::unchanged(format!("Directory {name} is not present")));
     }
-    let recurse = args.is_true("recurse");
     let ignore = args.is_true("ignore_errors");
+    let recurse = args.is_true("recurse") || ignore;
     let older = args.optional_int("older_than")?;
     let would = format!("Directory {name} is set for removal");
     let comment = if recurse {

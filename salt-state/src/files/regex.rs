@@ -65,11 +65,6 @@ impl Flags {
         }))
     }
 
-    /// Both together.
-    pub(crate) fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
     fn letters(self) -> String {
         [(2, 'i'), (8, 'm'), (16, 's'), (64, 'x')]
             .into_iter()
@@ -124,19 +119,6 @@ impl Pattern {
     pub(crate) fn find(&self, text: &str) -> Result<Option<(usize, usize)>, CallError> {
         let found = self.0.find(text).map_err(|error| bad(error.to_string()))?;
         Ok(found.map(|found| (found.start(), found.end())))
-    }
-
-    /// The groups of the first place where it is found, the whole first.
-    pub(crate) fn groups(&self, text: &str) -> Result<Option<Vec<Option<String>>>, CallError> {
-        let found = self
-            .0
-            .captures(text)
-            .map_err(|error| bad(error.to_string()))?;
-        Ok(found.map(|found| {
-            (0..found.len())
-                .map(|at| found.get(at).map(|group| group.as_str().to_owned()))
-                .collect()
-        }))
     }
 
     /// A replacement with its `\1` and `\g<name>` understood.

@@ -512,3 +512,104 @@ fn file_states_answer_as_recorded_on_this_machine_for_root() {
     }
     replay(true);
 }
+
+/// An execution function as Salt 3008.3 answered it, with the tree afterwards.
+fn run_function(case: &Map, place: &Place<'_>, wrong: &mut Vec<String>, at: &str) {
+    place.plant(&place.tree(), case.get("tree"));
+    place.plant(&place.source("base"), case.get("src"));
+    place.machine.remove_all(&place.root.join("cache")).unwrap();
+    let registry = Registry::builtin();
+    let minion = MinionData {
+        id: "m".to_owned(),
+        config: Map::from([(
+            "cachedir",
+            place.root.join("cache").to_string_lossy().into_owned(),
+        )]),
+        ..MinionData::default()
+    };
+    let mut context = Context::new(&registry, place.machine, &minion);
+    context.sources = Some(place);
+    let function = case.str("fun").unwrap();
+    let mut args = Args::new();
+    let positional = place.fill(case.get("args").unwrap());
+    for value in positional.as_list().unwrap() {
+        args = args.with(value.clone());
+    }
+    if let Some(Value::Map(keywords)) = case.get("kw").map(|kw| place.fill(kw)) {
+        for (key, value) in &keywords {
+            args = args.keyword(key.as_str().unwrap(), value.clone());
+        }
+    }
+    let answer = match registry.call(function, &args, &context) {
+        Ok(value) => value,
+        Err(error) => {
+            let text = error.traceback();
+            let text = text.split_once('\n').map_or("", |(_, text)| text).trim();
+            text.strip_prefix("salt.exceptions.").unwrap_or(text).into()
+        }
+    };
+    let expected = case.get("ret").or_else(|| case.get("error")).unwrap();
+    let expected = place.fill(expected);
+    if answer != expected {
+        wrong.push(format!(
+            "{at} {function} {}\n     is {}\n  wants {}",
+            salt_state::python::repr(&positional),
+            salt_state::python::repr(&answer),
+            salt_state::python::repr(&expected),
+        ));
+        return;
+    }
+    if let Some(Value::Map(recorded)) = case.get("after") {
+        let recorded: BTreeMap<String, String> = recorded
+            .iter()
+            .map(|(key, value)| {
+                let value = place.fill(value);
+                (
+                    salt_state::python::str(key),
+                    salt_state::python::str(&value),
+                )
+            })
+            .collect();
+        let after = place.snapshot();
+        if after != recorded {
+            wrong.push(format!(
+                "{at} {function} tree\n     is {after:?}\n  wants {recorded:?}"
+            ));
+        }
+    }
+}
+
+#[test]
+fn functions_that_change_files_answer_as_recorded() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/vectors/functions/file_changes.json"
+    );
+    let fake = FakeSystem::new()
+        .file("/etc/passwd", PASSWD)
+        .file("/etc/group", GROUP)
+        .variable("HOME", "/root");
+    let place = Place {
+        machine: &fake,
+        root: PathBuf::from("/salt-file-states"),
+    };
+    place.machine.create_dir_all(&place.root, 0o755).unwrap();
+    let cases = read(Path::new(path));
+    let mut wrong = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        run_function(
+            case.as_map().unwrap(),
+            &place,
+            &mut wrong,
+            &format!("#{number}"),
+        );
+    }
+    println!("{} recorded calls that change files", cases.len());
+    assert!(
+        wrong.is_empty(),
+        "{} of {} differ:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+}

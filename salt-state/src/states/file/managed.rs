@@ -11,7 +11,7 @@ use crate::data;
 use crate::files::attributes;
 use crate::files::backup;
 use crate::files::encoding::encode;
-use crate::files::perms::{Wanted, mode_bits, mode_text, normalize_mode};
+use crate::files::perms::{Wanted, mode_bits, mode_text};
 use crate::files::source::{self, Failure, os_error};
 use crate::files::text::{content_diff, text_lines};
 use crate::functions::split_words;
@@ -892,7 +892,7 @@ fn write(
         return failed(error);
     }
     if let Some(url) = &options.cached {
-        let call = crate::args::Args::new().keyword("path", url.as_str());
+        let call = Args::new().keyword("path", url.as_str());
         context.registry.call("cp.cache_file", &call, context)?;
     }
     let mut done = Done::as_planned();
@@ -983,10 +983,4 @@ pub(super) fn options(args: &Args, check: &Check<'_>) -> Options {
         umask: check.umask().unwrap_or(0o022),
         cached: None,
     }
-}
-
-/// The mode of directories above a file: that of the file, with `x` where there is `r`.
-pub(super) fn directory_mode(mode: Option<&Value>) -> Option<u32> {
-    let bits = normalize_mode(mode).as_deref().and_then(mode_bits)?;
-    Some(bits)
 }

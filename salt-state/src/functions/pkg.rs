@@ -350,7 +350,7 @@ fn deb_part(a: &str, b: &str) -> Ordering {
 
 /// Compares the digits in front, of any length, and takes them away.
 fn number(a: &mut &[u8], b: &mut &[u8]) -> Ordering {
-    let mut take = |rest: &mut &[u8]| -> Vec<u8> {
+    let take = |rest: &mut &[u8]| -> Vec<u8> {
         let length = rest.iter().take_while(|c| c.is_ascii_digit()).count();
         let (digits, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
         *rest = tail;

@@ -16,5 +16,7 @@ mod golden;
 mod jinja;
 mod mistakes;
 mod module_functions;
+mod run_cases;
 mod runs;
+mod state_modules;
 mod yaml;

@@ -83,7 +83,7 @@ fn find(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
             }
         }
     }
-    found.sort_by_cached_key(|value| crate::python::repr(value));
+    found.sort_by_cached_key(crate::python::repr);
     Ok(found.into())
 }
 

@@ -68,6 +68,7 @@ pub(crate) fn extract(
     let (file_base, source_base) = (base(file_name), base(source));
     let mut by_name: [Option<Checksum>; 3] = [None, None, None];
     let mut anonymous: Vec<Checksum> = Vec::new();
+    let mut any: Option<Checksum> = None;
     for line in content.lines() {
         let line = line.trim();
         let words: Vec<&str> = line
@@ -100,6 +101,7 @@ pub(crate) fn extract(
                     .to_owned()
             })
             .collect();
+        any = any.or_else(|| Some(sum.clone()));
         if names.is_empty() {
             anonymous.push(sum.clone());
         }
@@ -126,6 +128,9 @@ pub(crate) fn extract(
     let [stated, file, source] = by_name;
     if !source_hash_name.is_empty() {
         return stated;
+    }
+    if file_base.is_empty() && source_base.is_empty() {
+        return any.filter(|sum| kind.is_empty() || sum.kind == kind);
     }
     file.or(source).or_else(|| anonymous.into_iter().next())
 }

@@ -12,7 +12,7 @@ use crate::files::line::Line;
 use crate::files::perms::{Wanted, gid_of, mode_bits, mode_text, normalize_mode, uid_of};
 use crate::files::regex::{Flags, Pattern, loose, tight};
 use crate::files::source::os_error;
-use crate::files::text::text_lines_with_ends;
+use crate::files::text::{byte_lines, text_lines_with_ends};
 use crate::files::tree;
 use crate::python;
 use crate::registry::{CallError, Registry};
@@ -376,7 +376,15 @@ fn marked(args: &Args, add: bool, context: &Context<'_>) -> Answer {
     match new {
         Some(new) => {
             rewrite(&path, &new, ending(args).as_deref(), false, context)?;
-            Ok(diff(&old, &new).into())
+            // Only the lines that were found are shown.
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            for (a, b) in byte_lines(&old).into_iter().zip(byte_lines(&new)) {
+                if a != b {
+                    before.extend_from_slice(a);
+                    after.extend_from_slice(b);
+                }
+            }
+            Ok(diff(&before, &after).into())
         }
         None => Ok(false.into()),
     }

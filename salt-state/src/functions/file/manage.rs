@@ -516,9 +516,13 @@ fn managed(registry: &mut Registry) {
             if let Some(sum) = sum {
                 args = args.keyword("source_hash", sum);
             }
-            if args.given("contents").is_some() {
-                // Content that is given stands as it is.
-                args = args.keyword("contents_newline", false);
+            // Content that is given stands as it is.
+            let contents = args.given("contents").map(|contents| match contents {
+                Value::Str(text) => Value::Bytes(text.clone().into_bytes()),
+                other => other.clone(),
+            });
+            if let Some(contents) = contents {
+                args.named.insert("contents", contents);
             }
             let mut names = COMPARED.to_vec();
             names.retain(|name| *name != "template");
@@ -529,7 +533,6 @@ fn managed(registry: &mut Registry) {
                 "dir_mode",
                 "encoding",
                 "encoding_errors",
-                "contents_newline",
             ]);
             if args.given("source").is_some_and(|source| !source.is_true()) {
                 names.retain(|name| *name != "source");

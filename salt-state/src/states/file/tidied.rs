@@ -252,7 +252,7 @@ pub(crate) fn prune(
             let below = path.join(name);
             let own = system.link_metadata(&below)?;
             if own.is_some_and(|own| own.is_dir()) {
-                prune(&below, true, older, system, deleted, &mut Vec::new())?;
+                prune(&below, true, older, system, deleted, errors)?;
             }
         }
     }

@@ -5,6 +5,7 @@
     reason = "the counts of recorded cases are shown"
 )]
 
+mod archives;
 mod args;
 mod bad_input;
 mod cases;
@@ -19,4 +20,5 @@ mod module_functions;
 mod run_cases;
 mod runs;
 mod state_modules;
+mod states;
 mod yaml;

@@ -100,6 +100,7 @@ fn fetch(
                 &stated,
                 hash_name.as_deref(),
                 saltenv,
+                true,
                 context,
             );
             match found {

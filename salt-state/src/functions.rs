@@ -25,6 +25,7 @@ pub(crate) mod hosts;
 mod log;
 mod matching;
 mod mine;
+pub(crate) mod mount;
 mod network;
 mod pillar;
 pub(crate) mod pkg;
@@ -62,6 +63,7 @@ pub(crate) fn register(registry: &mut Registry) {
         log::register,
         matching::register,
         mine::register,
+        mount::register,
         network::register,
         pillar::register,
         pkg::register,

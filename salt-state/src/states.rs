@@ -58,8 +58,10 @@ mod event;
 pub(crate) mod file;
 mod group;
 mod host;
+mod kmod;
 mod locale;
 mod module;
+mod mount;
 mod pkg;
 mod pkgrepo;
 mod service;
@@ -80,8 +82,10 @@ pub(crate) fn register(registry: &mut Registry) {
         file::register,
         group::register,
         host::register,
+        kmod::register,
         locale::register,
         module::register,
+        mount::register,
         pkg::register,
         pkgrepo::register,
         service::register,

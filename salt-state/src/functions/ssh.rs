@@ -289,10 +289,14 @@ pub(crate) fn keys(file: &KeyFile) -> Vec<Key> {
 
 /// Whether a key is in a file.
 pub(crate) fn state_of(file: &KeyFile, key: &Key) -> Standing {
-    let found = keys(file).into_iter().rfind(|known| known.key == key.key);
-    match found {
+    standing(&keys(file), key)
+}
+
+/// Whether a key is among others.
+pub(crate) fn standing(known: &[Key], key: &Key) -> Standing {
+    match known.iter().rfind(|known| known.key == key.key) {
         None => Standing::Add,
-        Some(known) if known == *key => Standing::Exists,
+        Some(known) if *known == *key => Standing::Exists,
         Some(_) => Standing::Update,
     }
 }
@@ -343,13 +347,13 @@ pub(crate) fn set(
     config: &str,
     key: &Key,
 ) -> Result<&'static str, CallError> {
-    if key.fingerprint().is_none() || key.line().trim_end().contains('\n') {
-        return Ok("invalid");
-    }
     let file = file(context.system, user, config)?;
     let Some(owner) = file.user.as_ref() else {
         return Ok("fail");
     };
+    if key.fingerprint().is_none() || key.line().trim_end().contains('\n') {
+        return Ok("invalid");
+    }
     match state_of(&file, key) {
         Standing::Exists => Ok("no change"),
         Standing::Update => {

@@ -13,6 +13,8 @@ use crate::states::Check;
 type Answer = Result<Plan, CallError>;
 
 const INVALID: &str = "Invalid public ssh key, most likely has spaces or invalid syntax";
+const FAILED: &str = "Failed to add the ssh key. Is the home directory available, and/or does \
+                      the key file exist?";
 
 pub(super) fn register(registry: &mut Registry) {
     registry.add_state(
@@ -162,16 +164,14 @@ fn finished(name: &str, user: &str, word: &str) -> Done {
         "replace" => {
             Done::with_comment(said(name, user, "Updated")).changes(Changes::of(name, "Updated"))
         }
-        "no change" => Done::with_comment(format!(
-            "The authorized host key {name} is already present for user {user}"
-        ))
-        .changes(Changes::none()),
+        "no change" => Done::with_comment(present_already(name, user)).changes(Changes::none()),
         "invalid" => Done::failed(INVALID),
-        _ => Done::failed(
-            "Failed to add the ssh key. Is the home directory available, and/or does the key \
-             file exist?",
-        ),
+        _ => Done::failed(FAILED),
     }
+}
+
+fn present_already(name: &str, user: &str) -> String {
+    format!("The authorized host key {name} is already present for user {user}")
 }
 
 fn present_source(wanted: &Wanted, check: &Check<'_>) -> Answer {
@@ -292,12 +292,6 @@ fn absent(wanted: &Wanted, check: &Check<'_>) -> Answer {
     .test_changes(Changes::none()))
 }
 
-/// What `manage` does with one key.
-struct Step {
-    key: String,
-    plan: Plan,
-}
-
 fn manage(args: &Args, check: &Check<'_>) -> Answer {
     let base = Wanted::new(args)?;
     let stated: Vec<String> = match args.get("ssh_keys") {
@@ -310,23 +304,19 @@ fn manage(args: &Args, check: &Check<'_>) -> Answer {
         source: String::new(),
         ..base.clone()
     };
-    let mut keep = Vec::new();
+    let mut keys = Vec::new();
     for name in &stated {
-        keep.push(of(name).key()?.key);
+        keys.push(of(name).key()?);
     }
     let file = ssh::file(check.system, &base.user, &base.config)?;
-    let surplus: Vec<String> = ssh::keys(&file)
-        .into_iter()
-        .map(|key| key.key)
-        .filter(|key| !keep.contains(key))
+    let mut known = ssh::keys(&file);
+    let is_kept = |known: &Key| keys.iter().any(|key| key.key == known.key);
+    let surplus: Vec<String> = known
+        .iter()
+        .filter(|known| !is_kept(known))
+        .map(|known| known.key.clone())
         .collect();
-    let mut steps = Vec::new();
-    for (name, key) in stated.iter().zip(keep) {
-        steps.push(Step {
-            key,
-            plan: present(&of(name), check)?,
-        });
-    }
+    known.retain(is_kept);
     let mut would: Vec<String> = surplus
         .iter()
         .map(|key| format!("{key} Key set for removal"))
@@ -336,29 +326,31 @@ fn manage(args: &Args, check: &Check<'_>) -> Answer {
         changes.insert(key.as_str(), "Key removed");
     }
     let mut quiet = Vec::new();
-    let mut failed = false;
-    for step in &steps {
-        let comment = step
-            .plan
-            .test_comment
-            .as_ref()
-            .unwrap_or(&step.plan.comment);
-        would.push(python::str(comment));
-        if step.plan.is_change() {
-            changes.extend(step.plan.changes.clone().into_map());
-        } else {
-            failed |= step.plan.result == Some(false);
-            quiet.push(python::str(&step.plan.comment));
+    for (name, key) in stated.iter().zip(&keys) {
+        let plan = present(&of(name), check)?;
+        would.push(python::str(
+            plan.test_comment.as_ref().unwrap_or(&plan.comment),
+        ));
+        // The same key may be stated twice; each time it is written anew.
+        match ssh::standing(&known, key) {
+            Standing::Exists => quiet.push(python::str(&plan.comment)),
+            Standing::Add => {
+                changes.insert(key.key.as_str(), "New");
+            }
+            Standing::Update => {
+                changes.insert(key.key.as_str(), "Updated");
+            }
         }
+        known.retain(|known| known.key != key.key);
+        known.push(key.clone());
     }
-    if surplus.is_empty() && steps.iter().all(|step| !step.plan.is_change()) {
-        let comment = would.join("\n");
-        return Ok(Plan::answer(!failed, comment, Changes::none()));
+    if changes.is_empty() {
+        return Ok(Plan::unchanged(would.join("\n")));
     }
     let (user, config) = (base.user, base.config);
     Ok(
         Plan::change(quiet.join("\n"), Changes::from(changes), move |context| {
-            carry_out(context, &user, &config, &surplus, steps)
+            carry_out(context, &user, &config, &surplus, &keys)
         })
         .when_testing(would.join("\n"))
         .test_changes(Changes::none()),
@@ -370,7 +362,7 @@ fn carry_out(
     user: &str,
     config: &str,
     surplus: &[String],
-    steps: Vec<Step>,
+    keys: &[Key],
 ) -> Result<Done, CallError> {
     let mut changes = Map::new();
     for key in surplus {
@@ -379,14 +371,24 @@ fn carry_out(
     }
     let mut comments = Vec::new();
     let mut result = true;
-    for Step { key, plan } in steps {
-        let outcome = plan.carry_out(context)?;
-        result &= outcome.result != Some(false);
-        if outcome.changes.is_empty() {
-            comments.push(python::str(&outcome.comment));
-        } else {
-            let change = outcome.changes.get(&key).cloned();
-            changes.insert(key, change.unwrap_or_default());
+    for key in keys {
+        let word = ssh::set(context, user, config, key)?;
+        match word {
+            "new" => {
+                changes.insert(key.key.as_str(), "New");
+            }
+            "replace" => {
+                changes.insert(key.key.as_str(), "Updated");
+            }
+            "no change" => comments.push(present_already(&key.key, user)),
+            "invalid" => {
+                result = false;
+                comments.push(INVALID.to_owned());
+            }
+            _ => {
+                result = false;
+                comments.push(FAILED.to_owned());
+            }
         }
     }
     Ok(Done::with_comment(comments.join("\n"))

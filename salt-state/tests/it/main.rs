@@ -17,4 +17,5 @@ mod jinja;
 mod mistakes;
 mod module_functions;
 mod runs;
+mod state_modules;
 mod yaml;

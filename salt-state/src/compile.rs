@@ -190,6 +190,24 @@ pub fn compile_text(inputs: &Inputs<'_>, text: &str, name: &str) -> Compiled {
     let Some(map) = node.as_map() else {
         return done;
     };
+    for key in ["include", "exclude", "extends"] {
+        if map.borrow().contains_key(&crate::yaml::Text(key)) {
+            let name = if name.is_empty() {
+                "<template-str>"
+            } else {
+                name
+            };
+            done.errors.push(Diagnostic::new(
+                Stage::Render,
+                format!(
+                    "The '{key}' declaration found on '{name}' is invalid when rendering single templates"
+                ),
+            ));
+        }
+    }
+    if !done.errors.is_empty() {
+        return done;
+    }
     let high = high::declare(map, name, "base", inputs.world, &mut done.errors);
     if done.errors.is_empty() {
         finish(inputs, &high, &mut done);

@@ -9,6 +9,7 @@ use salt_proto::{Map, Value};
 
 use crate::registry::{CallError, Registry};
 
+pub(crate) mod archive;
 pub(crate) mod cmd;
 mod config;
 mod cp;
@@ -18,10 +19,13 @@ mod disk;
 mod environ;
 mod event;
 mod file;
+pub(crate) mod git;
 mod grains;
 pub(crate) mod group;
 mod hashutil;
 pub(crate) mod hosts;
+pub(crate) mod ini;
+pub(crate) mod iptables;
 mod log;
 mod matching;
 mod mine;
@@ -41,6 +45,7 @@ mod sys;
 pub(crate) mod sysctl;
 mod templates;
 mod test;
+pub(crate) mod timezone;
 pub(crate) mod tool;
 pub(crate) mod user;
 
@@ -56,10 +61,13 @@ pub(crate) fn register(registry: &mut Registry) {
         environ::register,
         event::register,
         file::register,
+        git::register,
         grains::register,
         group::register,
         hashutil::register,
         hosts::register,
+        ini::register,
+        iptables::register,
         log::register,
         matching::register,
         mine::register,
@@ -79,6 +87,7 @@ pub(crate) fn register(registry: &mut Registry) {
         sysctl::register,
         templates::register,
         test::register,
+        timezone::register,
         user::register,
     ] {
         module(registry);

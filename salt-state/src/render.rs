@@ -13,7 +13,7 @@ mod template;
 mod toml;
 mod values;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use salt_proto::target::Release;
@@ -127,6 +127,8 @@ pub struct World<'a> {
     grains: OnceCell<jinja::Value>,
     pillar: OnceCell<jinja::Value>,
     opts: OnceCell<jinja::Value>,
+    /// What is rendered now is the template of a file, which belongs to no SLS.
+    of_file: Cell<bool>,
 }
 
 /// A file to render.
@@ -241,6 +243,7 @@ impl<'a> World<'a> {
             grains: OnceCell::new(),
             pillar: OnceCell::new(),
             opts: OnceCell::new(),
+            of_file: Cell::new(false),
         }
     }
 
@@ -413,7 +416,10 @@ impl<'a> World<'a> {
             source: text.into(),
             rendered: None,
         });
-        match self.stage(&stage, Output::Text(text.to_owned()), template, document)? {
+        let before = self.of_file.replace(true);
+        let rendered = self.stage(&stage, Output::Text(text.to_owned()), template, document);
+        self.of_file.set(before);
+        match rendered? {
             Output::Text(text) => Ok(text),
             Output::Data(_) => Err(RenderError::exception(format!(
                 "The renderer {renderer} does not make text"

@@ -50,14 +50,18 @@ use crate::render::{Machine, RegistryFunctions, RenderError, Template, World};
 use crate::sources::{MemorySources, Sources};
 use crate::system::Observe;
 
+mod archive;
 mod cmd;
 mod cron;
 mod debconf;
 mod environ;
 mod event;
 pub(crate) mod file;
+mod git;
 mod group;
 mod host;
+mod ini;
+mod iptables;
 mod kmod;
 mod locale;
 mod module;
@@ -69,19 +73,24 @@ mod ssh_auth;
 mod stateconf;
 mod sysctl;
 mod test;
+mod timezone;
 mod user;
 
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
     for module in [
+        archive::register,
         cmd::register,
         cron::register,
         debconf::register,
         environ::register,
         event::register,
         file::register,
+        git::register,
         group::register,
         host::register,
+        ini::register,
+        iptables::register,
         kmod::register,
         locale::register,
         module::register,
@@ -93,6 +102,7 @@ pub(crate) fn register(registry: &mut Registry) {
         stateconf::register,
         sysctl::register,
         test::register,
+        timezone::register,
         user::register,
     ] {
         module(registry);

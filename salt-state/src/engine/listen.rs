@@ -57,13 +57,13 @@ impl Engine<'_> {
             };
             let part = |key| low.get(key).map(python::str).unwrap_or_default();
             let own = (part("state"), part("__id__"));
-            for reference in references(low.get("listen")) {
+            for reference in self.references(low.get("listen")) {
                 let known = listeners.entry(own.clone()).or_default();
                 if !known.contains(&reference) {
                     known.push(reference);
                 }
             }
-            for listener in references(low.get("listen_in")) {
+            for listener in self.references(low.get("listen_in")) {
                 let known = listeners.entry(listener).or_default();
                 if !known.contains(&own) {
                     known.push(own.clone());
@@ -148,6 +148,30 @@ impl Engine<'_> {
         Ok(())
     }
 
+    /// What a list of references names; a text alone is an ID or a name.
+    fn references(&self, items: Option<&Value>) -> Vec<Reference> {
+        let mut found = Vec::new();
+        for item in items.and_then(Value::as_list).unwrap_or_default() {
+            match item {
+                Value::Map(map) => found.extend(
+                    map.iter()
+                        .map(|(key, value)| (python::str(key), python::str(value))),
+                ),
+                other => {
+                    let wanted = python::str(other);
+                    let chunk = self.lows.iter().find(|low| {
+                        ["__id__", "name"]
+                            .into_iter()
+                            .any(|key| low.get(key).map(python::str).as_ref() == Some(&wanted))
+                    });
+                    let state = chunk.and_then(|low| low.get("state")).map(python::str);
+                    found.push((state.unwrap_or_else(|| "id".to_owned()), wanted));
+                }
+            }
+        }
+        found
+    }
+
     fn listen_error(&mut self, state: &str, wanted: &str) {
         let tag = format!("Listen_Error_|-listen_{wanted}_|-listen_{state}_|-Listen_Error");
         let mut entry = Map::new();
@@ -168,17 +192,4 @@ fn means(low: &Map, state: &str, wanted: &str) -> bool {
         && ["__id__", "name"]
             .into_iter()
             .any(|key| low.get(key).map(python::str).as_deref() == Some(wanted))
-}
-
-fn references(items: Option<&Value>) -> Vec<Reference> {
-    items
-        .and_then(Value::as_list)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(Value::as_map)
-        .flat_map(|map| {
-            map.iter()
-                .map(|(key, value)| (python::str(key), python::str(value)))
-        })
-        .collect()
 }

@@ -690,7 +690,7 @@ impl Marks {
             Status::Pre
         } else if self.pre {
             Status::Met
-        } else if self.onfail && !self.onchangesmet {
+        } else if self.onfail {
             Status::OnFail
         } else if self.onchanges && !self.onchangesmet {
             Status::OnChanges

@@ -40,6 +40,9 @@ pub(super) fn render(
         cache: &cache,
     };
     let mut vars = location_vars(&location);
+    if world.of_file.get() {
+        vars.shift_remove("sls");
+    }
     vars.insert("salt".into(), Value::object(SaltTable));
     vars.insert("grains".into(), world.grains());
     vars.insert("pillar".into(), world.pillar());

@@ -68,7 +68,7 @@ fn not_callable(args: &Args) -> CallError {
 }
 
 /// The arguments of the execution function: the state's own, under its names.
-fn arguments(args: &Args, names: &[&str]) -> Args {
+fn arguments(args: &Args, names: &[&str], check: &Check<'_>) -> Args {
     let mut call = Args::new();
     for (key, value) in args.keywords() {
         call = call.keyword(&python::str(key), value.clone());
@@ -77,6 +77,9 @@ fn arguments(args: &Args, names: &[&str]) -> Args {
         if let Some(value) = args.given(name) {
             call = call.keyword(name, value.clone());
         }
+    }
+    if let Some(umask) = check.low.get("umask") {
+        call = call.keyword("umask", umask.clone());
     }
     call.keyword("python_shell", true)
 }
@@ -109,6 +112,7 @@ fn run(args: &Args, check: &Check<'_>) -> Answer {
             "success_stdout",
             "success_stderr",
         ],
+        check,
     );
     let command = match args.optional_text("root").filter(|root| !root.is_empty()) {
         None => args.get("name").cloned().unwrap_or_default(),
@@ -351,6 +355,7 @@ fn script(args: &Args, check: &Check<'_>) -> Answer {
             "success_stdout",
             "success_stderr",
         ],
+        check,
     );
     // The words behind the script's name are its arguments.
     if !call.keywords.contains_key("args")

@@ -5,6 +5,7 @@
     reason = "the counts of recorded cases are shown"
 )]
 
+mod archives;
 mod args;
 mod bad_input;
 mod cases;
@@ -16,6 +17,8 @@ mod golden;
 mod jinja;
 mod mistakes;
 mod module_functions;
+mod run_cases;
 mod runs;
 mod state_modules;
+mod states;
 mod yaml;

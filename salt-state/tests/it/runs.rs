@@ -177,7 +177,7 @@ const TWO: &str = "a:\n  thing.here:\n    - name: /tmp/a\n    - content: one\nb:
 
 fn plan(machine: &Machine, sls: &str) {
     let args = Args::new().with("s").keyword("plan", "/tmp/plan");
-    let (_, code) = machine.call("state.plan", sls, args).unwrap();
+    let (_, code) = machine.call("state.plan", sls, args).expect("a plan");
     assert_eq!(code, 0);
     assert!(
         !machine.fake.exists("/tmp/a".as_ref()),
@@ -187,7 +187,7 @@ fn plan(machine: &Machine, sls: &str) {
 
 fn follow(machine: &Machine, sls: &str) -> (Value, i64) {
     let args = Args::new().keyword("plan", "/tmp/plan");
-    machine.call("state.apply", sls, args).unwrap()
+    machine.call("state.apply", sls, args).expect("an answer")
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::engine::{self, Mode, Report};
 use crate::pillar;
 use crate::python;
 use crate::registry::{CallError, Registry};
-use crate::render::{RegistryFunctions, World};
+use crate::render::{Machine, RegistryFunctions, World};
 use crate::sources::MemorySources;
 
 type Answer = Result<Value, CallError>;
@@ -495,11 +495,9 @@ fn carry_out(setup: &Setup, source: Source, context: &Context<'_>) -> Answer {
 fn compile_source(setup: &Setup, source: Source, context: &Context<'_>) -> Compiled {
     let nothing = MemorySources::new();
     let functions = RegistryFunctions::new(context);
-    let mut world = World::new(
-        &setup.minion,
-        context.sources.unwrap_or(&nothing),
-        &functions,
-    );
+    let machine = Machine::new(context.system, &setup.minion.config);
+    let sources = context.sources.unwrap_or(&nothing);
+    let mut world = World::new(&setup.minion, sources, &functions).on(&machine);
     world.release = setup.mode.release;
     let mut inputs = Inputs::new(&world);
     inputs.modules = context.registry;

@@ -341,7 +341,16 @@ pub(super) fn template_variables(
     args: &Args,
     check: &Check<'_>,
 ) -> Result<Map, CallError> {
-    let mut vars = args.clean_keywords();
+    let mut vars = Map::from([("name", name)]);
+    for key in ["source", "user", "group", "mode", "attrs"] {
+        let value = args.get(key).cloned().unwrap_or_default();
+        let value = match (key, &value) {
+            ("mode", Value::Int(mode)) => format!("{mode:04}").into(),
+            _ => value,
+        };
+        vars.insert(key, value);
+    }
+    vars.extend(args.clean_keywords());
     let given = source::variables(args.given("defaults"), args.given("context"))?;
     vars.extend(given);
     if let Some(gathered) = super::accumulated::gathered(name, check) {

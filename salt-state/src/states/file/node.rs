@@ -111,12 +111,16 @@ fn touch(args: &Args, check: &Check<'_>) -> Answer {
         )));
     }
     let is_new = found.is_none();
+    let umask = check.umask();
     Ok(Plan::change(real.0, real.1, move |context| {
         let system = context.system;
         let fails = |error| os_error(error, &path);
         if is_new {
             with_dirs(&parent, &Wanted::default(), context).map_err(fails)?;
             make_empty(&path, context).map_err(fails)?;
+            if let Some(umask) = umask {
+                system.set_mode(&path, 0o666 & !umask).map_err(fails)?;
+            }
         }
         let (accessed, modified) = (seconds(atime.as_ref())?, seconds(mtime.as_ref())?);
         let now = Timestamp::from(system.now());

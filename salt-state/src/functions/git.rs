@@ -1,0 +1,282 @@
+//! `git.*`: repositories, through the git program.
+
+use std::path::{Path, PathBuf};
+
+use salt_proto::Value;
+
+use crate::args::Args;
+use crate::context::Context;
+use crate::python;
+use crate::registry::{CallError, Registry};
+use crate::system::{Command, Observe, Output};
+
+use super::tool;
+
+type Answer = Result<Value, CallError>;
+
+pub(super) fn register(registry: &mut Registry) {
+    let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
+        registry.add(name, signature, doc, function);
+    };
+    add(
+        "git.version",
+        "version(versioninfo=False)",
+        "The version of git.",
+        |args, context| {
+            let output = asked(
+                context.system,
+                &git(context.system, None, None).arg("--version"),
+            )?;
+            let text = output.stdout_text();
+            let version = text
+                .split_whitespace()
+                .nth(2)
+                .unwrap_or_default()
+                .to_owned();
+            if !args.is_true("versioninfo") {
+                return Ok(version.into());
+            }
+            let part = |part: &str| {
+                part.parse::<i64>()
+                    .map_or_else(|_| Value::from(part), Value::from)
+            };
+            Ok(version.split('.').map(part).collect())
+        },
+    );
+    add(
+        "git.revision",
+        "revision(cwd, rev='HEAD', short=False, user=None, password=None, ignore_retcode=False, output_encoding=None)",
+        "The commit that a name means.",
+        |args, context| {
+            let command = at(args, context.system)?.arg("rev-parse");
+            let command = if args.is_true("short") {
+                command.arg("--short")
+            } else {
+                command
+            };
+            let output = asked(context.system, &command.arg(args.text("rev")?))?;
+            Ok(output.stdout_text().trim().into())
+        },
+    );
+    add(
+        "git.current_branch",
+        "current_branch(cwd, user=None, password=None, ignore_retcode=False, output_encoding=None)",
+        "The branch that is checked out.",
+        |args, context| Ok(branch(context.system, &at(args, context.system)?)?.into()),
+    );
+    add(
+        "git.config_get",
+        "config_get(key, cwd=None, user=None, password=None, ignore_retcode=False, output_encoding=None, **kwargs)",
+        "The values of a setting: one, or all of them with all=True.",
+        |args, context| {
+            let values = config(args, context.system, &args.text("key")?)?;
+            Ok(match values {
+                None => Value::Null,
+                Some(all) if args.is_true("all") => all.into_iter().collect(),
+                Some(all) => all.into_iter().next_back().into(),
+            })
+        },
+    );
+    add(
+        "git.config_set",
+        "config_set(key, value=None, multivar=None, cwd=None, user=None, password=None, ignore_retcode=False, output_encoding=None, **kwargs)",
+        "Sets a setting to one value or to several.",
+        |args, context| {
+            let key = args.text("key")?;
+            set_config(args, context, &key, &wanted(args)?)?;
+            let values = config(args, context.system, &key)?;
+            Ok(values
+                .map(|values| values.into_iter().collect())
+                .unwrap_or_default())
+        },
+    );
+    add(
+        "git.clone",
+        "clone(cwd, url=None, name=None, opts='', git_opts='', user=None, password=None, identity=None, https_user=None, https_pass=None, ignore_retcode=False, saltenv='base', output_encoding=None)",
+        "Clones a repository.",
+        |args, context| {
+            let opts = args.optional_text("opts").unwrap_or_default();
+            let opts = super::split_words(&opts).unwrap_or_default();
+            let user = args.optional_text("user");
+            clone(
+                context,
+                user.as_deref(),
+                &args.text("url")?,
+                &args.text("cwd")?,
+                &opts,
+            )?;
+            Ok(true.into())
+        },
+    );
+}
+
+/// A git command, as a user, in a directory.
+pub(crate) fn git(machine: &dyn Observe, user: Option<&str>, cwd: Option<&Path>) -> Command {
+    let mut command = tool::named(machine, "git");
+    command.user = user.map(str::to_owned);
+    command.cwd = cwd.map(Path::to_owned);
+    command
+}
+
+fn directory(args: &Args, name: &str, machine: &dyn Observe) -> Result<Option<PathBuf>, CallError> {
+    let Some(path) = args.optional_text(name) else {
+        return Ok(None);
+    };
+    let path = PathBuf::from(path);
+    if !path.is_absolute() || !machine.is_dir(&path) {
+        return Err(CallError::execution(format!(
+            "Specified cwd '{}' either not absolute or does not exist",
+            path.display()
+        )));
+    }
+    Ok(Some(path))
+}
+
+fn at(args: &Args, machine: &dyn Observe) -> Result<Command, CallError> {
+    let cwd = directory(args, "cwd", machine)?;
+    Ok(git(
+        machine,
+        args.optional_text("user").as_deref(),
+        cwd.as_deref(),
+    ))
+}
+
+fn judged(command: &Command, output: Output) -> Result<Output, CallError> {
+    if output.is_success() {
+        return Ok(output);
+    }
+    let words: Vec<String> = std::iter::once("git".to_owned())
+        .chain(
+            command
+                .args
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned()),
+        )
+        .collect();
+    Err(CallError::execution(format!(
+        "Command '{}' failed: {}",
+        words.join(" "),
+        tool::said(&output)
+    )))
+}
+
+/// Asks; a failure is an error in Salt's words.
+pub(crate) fn asked(machine: &dyn Observe, command: &Command) -> Result<Output, CallError> {
+    judged(command, tool::ask(machine, command)?)
+}
+
+/// Runs what changes something; a failure is an error in Salt's words.
+pub(crate) fn done(context: &Context<'_>, command: &Command) -> Result<Output, CallError> {
+    judged(command, tool::run(context, command)?)
+}
+
+/// The branch that is checked out.
+pub(crate) fn branch(machine: &dyn Observe, at: &Command) -> Result<String, CallError> {
+    let command = at.clone().args(["rev-parse", "--abbrev-ref", "HEAD"]);
+    Ok(asked(machine, &command)?.stdout_text().trim().to_owned())
+}
+
+/// Clones a repository.
+///
+/// # Errors
+///
+/// `Clone failed: …` when git says so.
+pub(crate) fn clone(
+    context: &Context<'_>,
+    user: Option<&str>,
+    url: &str,
+    target: &str,
+    options: &[String],
+) -> Result<(), CallError> {
+    let command = git(context.system, user, Some(Path::new("/tmp")))
+        .arg("clone")
+        .args(options)
+        .args(["--", url, target]);
+    let output = tool::run(context, &command)?;
+    if output.is_success() {
+        return Ok(());
+    }
+    Err(CallError::execution(format!(
+        "Clone failed: {}",
+        tool::said(&output)
+    )))
+}
+
+/// The values that a caller wants a setting to have.
+///
+/// # Errors
+///
+/// When both kinds are given, or none.
+pub(crate) fn wanted(args: &Args) -> Result<Vec<String>, CallError> {
+    match (args.given("value"), args.given("multivar")) {
+        (Some(_), Some(_)) => Err(CallError::invocation(
+            "Only one of 'value' and 'multivar' is permitted",
+        )),
+        (Some(value), None) => Ok(vec![python::str(value)]),
+        (None, Some(Value::List(values))) => Ok(values.iter().map(python::str).collect()),
+        (None, Some(text)) => Ok(python::str(text).split(',').map(str::to_owned).collect()),
+        (None, None) => Err(CallError::exception(
+            "UnboundLocalError",
+            "cannot access local variable 'desired' where it is not associated with a value",
+        )),
+    }
+}
+
+fn config_command(args: &Args, machine: &dyn Observe) -> Result<Command, CallError> {
+    let name = if args.given("repo").is_some() {
+        "repo"
+    } else {
+        "cwd"
+    };
+    let cwd = if args.is_true("global") {
+        None
+    } else {
+        directory(args, name, machine)?
+    };
+    let user = args.optional_text("user");
+    Ok(git(machine, user.as_deref(), cwd.as_deref()).arg("config"))
+}
+
+fn scope(args: &Args) -> &'static str {
+    if args.is_true("global") {
+        "--global"
+    } else {
+        "--local"
+    }
+}
+
+/// The values of a setting; `None` when it has none.
+pub(crate) fn config(
+    args: &Args,
+    machine: &dyn Observe,
+    key: &str,
+) -> Result<Option<Vec<String>>, CallError> {
+    let command = config_command(args, machine)?.args([scope(args), "--get-all", key]);
+    let output = tool::ask(machine, &command)?;
+    if output.exit.code() == 1 {
+        return Ok(None);
+    }
+    let output = judged(&command, output)?;
+    Ok(Some(
+        output.stdout_text().lines().map(str::to_owned).collect(),
+    ))
+}
+
+/// Gives a setting exactly these values.
+pub(crate) fn set_config(
+    args: &Args,
+    context: &Context<'_>,
+    key: &str,
+    values: &[String],
+) -> Result<(), CallError> {
+    let mut verb = "--replace-all";
+    for value in values {
+        let mut command = config_command(args, context.system)?;
+        if args.is_true("global") {
+            command = command.arg("--global");
+        }
+        done(context, &command.args([verb, key, value]))?;
+        verb = "--add";
+    }
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! States and their functions against what Salt 3008.3's own did on a prepared machine:
+//! dry run, run and second run, with the answers of the programs as they were recorded.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a recording that cannot be read fails the test"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use salt_proto::{Map, Value};
+use salt_state::{
+    Args, Command, Context, FakeSystem, MinionData, Observe, Output, Registry, System, WriteOptions,
+};
+use serde_json::Value as Json;
+
+use crate::golden::decode;
+
+struct Recording {
+    programs: Vec<String>,
+    files: Files,
+    cases: Vec<Case>,
+}
+
+struct Case {
+    call: String,
+    args: Vec<Value>,
+    kw: Map,
+    before: Files,
+    steps: Vec<Step>,
+}
+
+struct Step {
+    mode: String,
+    ret: Value,
+    commands: Vec<Ran>,
+    after: Option<Files>,
+}
+
+type Files = BTreeMap<String, String>;
+
+#[derive(Clone)]
+struct Ran {
+    argv: Vec<String>,
+    rc: i32,
+    out: String,
+    err: String,
+    files: BTreeMap<String, Option<String>>,
+    used: bool,
+}
+
+fn text(json: &Json) -> String {
+    json.as_str().unwrap_or_default().to_owned()
+}
+
+fn list<T>(json: &Json, each: impl FnMut(&Json) -> T) -> Vec<T> {
+    json.as_array()
+        .map(|items| items.iter().map(each).collect())
+        .unwrap_or_default()
+}
+
+fn files(json: &Json) -> Files {
+    let pairs = json.as_object().into_iter().flatten();
+    pairs
+        .map(|(path, content)| (path.clone(), text(content)))
+        .collect()
+}
+
+fn recording(recorded: &str) -> Recording {
+    let json: Json = serde_json::from_str(recorded).unwrap();
+    let ran = |json: &Json| Ran {
+        argv: list(&json["argv"], text),
+        rc: json["rc"]
+            .as_i64()
+            .and_then(|rc| rc.try_into().ok())
+            .unwrap_or_default(),
+        out: text(&json["out"]),
+        err: text(&json["err"]),
+        files: json["files"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(path, content)| (path.clone(), content.as_str().map(str::to_owned)))
+            .collect(),
+        used: false,
+    };
+    let step = |json: &Json| Step {
+        mode: text(&json["mode"]),
+        ret: decode(&json["ret"]),
+        commands: list(&json["commands"], ran),
+        after: json.get("after").map(files),
+    };
+    let case = |json: &Json| Case {
+        call: text(&json["call"]),
+        args: list(&json["args"], decode),
+        kw: decode(&json["kw"]).as_map().cloned().unwrap_or_default(),
+        before: files(&json["before"]),
+        steps: list(&json["steps"], step),
+    };
+    Recording {
+        programs: list(&json["programs"], text),
+        files: files(&json["files"]),
+        cases: list(&json["cases"], case),
+    }
+}
+
+#[derive(Default)]
+struct Script {
+    ran: Vec<Ran>,
+    unknown: Vec<String>,
+}
+
+impl Script {
+    /// The next recorded answer to this command; the last one again when all are used.
+    fn answer(&mut self, command: &Command) -> Option<Ran> {
+        let program = Path::new(&command.program).file_name()?.to_str()?;
+        let argv: Vec<String> = std::iter::once(program.to_owned())
+            .chain(
+                command
+                    .args
+                    .iter()
+                    .map(|arg| arg.to_string_lossy().into_owned()),
+            )
+            .collect();
+        let fresh = self
+            .ran
+            .iter()
+            .position(|ran| ran.argv == argv && !ran.used);
+        let at = fresh.or_else(|| self.ran.iter().rposition(|ran| ran.argv == argv));
+        let Some(ran) = at.and_then(|at| self.ran.get_mut(at)) else {
+            self.unknown.push(argv.join(" "));
+            return None;
+        };
+        ran.used = true;
+        Some(ran.clone())
+    }
+}
+
+fn machine(recording: &Recording, case: &Case, script: &Arc<Mutex<Script>>) -> FakeSystem {
+    let mut machine = FakeSystem::new();
+    for program in &recording.programs {
+        machine = machine.program(format!("/usr/sbin/{program}"));
+    }
+    for (path, text) in recording.files.iter().chain(&case.before) {
+        machine = match text.strip_prefix("-> ") {
+            Some(target) => machine.link(path, target),
+            None => machine.file(path, text.as_str()),
+        };
+    }
+    let script = Arc::clone(script);
+    machine.effect(move |command, machine| {
+        let ran = script
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .answer(command)?;
+        for (path, text) in &ran.files {
+            let path = Path::new(path);
+            let _absent = machine.remove(path);
+            match text.as_deref().map(|text| (text, text.strip_prefix("-> "))) {
+                Some((_, Some(target))) => machine.symlink(Path::new(target), path).ok()?,
+                Some((text, None)) => {
+                    machine.create_dir_all(path.parent()?, 0o755).ok()?;
+                    machine
+                        .write(path, text.as_bytes(), &WriteOptions::new())
+                        .ok()?;
+                }
+                None => {}
+            }
+        }
+        let mut output = Output::failure(ran.rc, ran.err);
+        output.stdout = ran.out.into_bytes();
+        Some(output)
+    })
+}
+
+fn contents(machine: &FakeSystem, path: &str) -> Option<String> {
+    let path = Path::new(path);
+    if machine.is_link(path) {
+        return Some(format!("-> {}", machine.read_link(path).ok()?.display()));
+    }
+    machine.text(path).ok().flatten()
+}
+
+/// A traceback of ours is its last line.
+fn comment(value: Option<&Value>) -> String {
+    let text = value.map(salt_state::python::str).unwrap_or_default();
+    match text.split_once("Traceback (most recent call last):") {
+        Some((before, after)) => {
+            let last = after.trim().lines().last().unwrap_or_default();
+            format!("{}… {last}", before.trim_end().to_owned() + " ")
+        }
+        None => text,
+    }
+}
+
+fn minion() -> MinionData {
+    let grains =
+        "{os: Debian, os_family: Debian, kernel: Linux, osrelease: '12', osmajorrelease: 12,
+        oscodename: bookworm, osfinger: Debian-12, osarch: amd64, id: m1, init: systemd,
+        systemd: {version: '252'}, kernelrelease: 6.1.0-fake}";
+    let Ok(Value::Map(grains)) = salt_state::yaml::load(grains) else {
+        panic!("grains");
+    };
+    MinionData {
+        id: "m1".to_owned(),
+        grains,
+        ..MinionData::default()
+    }
+}
+
+/// Replays a module's recording; returns how many calls it checked.
+fn replay(recorded: &str) -> usize {
+    let recording = recording(recorded);
+    let (registry, minion) = (Registry::builtin(), minion());
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for case in &recording.cases {
+        let script = Arc::new(Mutex::new(Script::default()));
+        let machine = machine(&recording, case, &script);
+        for step in &case.steps {
+            *script.lock().unwrap() = Script {
+                ran: step.commands.clone(),
+                unknown: Vec::new(),
+            };
+            let context = Context::new(&registry, &machine, &minion);
+            let mut args = Args::new();
+            if step.mode != "call" {
+                args = args.with(case.call.as_str());
+            }
+            for value in &case.args {
+                args = args.with(value.clone());
+            }
+            for (key, value) in &case.kw {
+                args = args.keyword(&salt_state::python::str(key), value.clone());
+            }
+            if step.mode == "test" {
+                args = args.keyword("test", true);
+            }
+            count += 1;
+            let (got, expected) = if step.mode == "call" {
+                let got = match registry.call(&case.call, &args, &context) {
+                    Ok(value) => value,
+                    Err(error) => Map::from([("text", error.to_string())]).into(),
+                };
+                let mut expected = step.ret.clone();
+                if let Some(map) = expected.as_map_mut() {
+                    map.remove("__raised__");
+                }
+                (got, expected)
+            } else {
+                let ret = registry.call("state.single", &args, &context).unwrap();
+                let entry = ret
+                    .as_map()
+                    .and_then(|entries| entries.values().next())
+                    .and_then(Value::as_map)
+                    .unwrap_or_else(|| panic!("{} returned {ret:?}", case.call));
+                let expected = step.ret.clone();
+                let shown = |entry: &Map| {
+                    Map::from([
+                        ("result", entry.get("result").cloned().unwrap_or_default()),
+                        ("changes", entry.get("changes").cloned().unwrap_or_default()),
+                        ("comment", comment(entry.get("comment")).into()),
+                    ])
+                };
+                let Some(expected) = expected.as_map() else {
+                    panic!("{}: {expected:?}", case.call);
+                };
+                (shown(entry).into(), shown(expected).into())
+            };
+            let mut complaints = Vec::new();
+            if got != expected {
+                complaints.push(format!("expected {expected:?}\n     got {got:?}"));
+            }
+            let files = step.after.as_ref().unwrap_or(&case.before);
+            for path in files.keys().chain(case.before.keys()) {
+                let (now, then) = (contents(&machine, path), files.get(path).cloned());
+                if now != then {
+                    complaints.push(format!("{path}\nexpected {then:?}\n     got {now:?}"));
+                }
+            }
+            let unknown = std::mem::take(&mut script.lock().unwrap().unknown);
+            if !unknown.is_empty() {
+                complaints.push(format!("commands Salt did not run: {unknown:?}"));
+            }
+            if !complaints.is_empty() {
+                wrong.push(format!(
+                    "{} {:?} {:?} ({})\n{}",
+                    case.call,
+                    case.args,
+                    case.kw,
+                    step.mode,
+                    complaints.join("\n")
+                ));
+                break;
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases differ:\n{}",
+        wrong.len(),
+        recording.cases.len(),
+        wrong.join("\n\n")
+    );
+    count
+}
+
+macro_rules! replays {
+    ($($name:ident: $module:literal, $at_least:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            let count = replay(include_str!(concat!("../vectors/states/", $module, ".json")));
+            println!("{count} recorded calls checked");
+            assert!(count >= $at_least);
+        }
+    )*};
+}
+
+replays! {
+    rules_of_the_packet_filter_are_set_as_salt_sets_them: "iptables", 150;
+    options_of_ini_files_are_set_as_salt_sets_them: "ini", 100;
+    the_time_zone_is_set_as_salt_sets_it: "timezone", 30;
+    repositories_and_settings_of_git_are_made_as_salt_makes_them: "git", 40;
+}

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use salt_proto::Value;
+use salt_proto::{Map, Value};
 
 use crate::args::Args;
 use crate::context::Context;
@@ -279,4 +279,46 @@ pub(crate) fn set_config(
         verb = "--add";
     }
     Ok(())
+}
+
+/// The settings whose names match, each with its values.
+pub(crate) fn matching(
+    args: &Args,
+    machine: &dyn Observe,
+    pattern: &str,
+    value: Option<&str>,
+) -> Result<Map, CallError> {
+    let command = config_command(args, machine)?
+        .args([scope(args), "--get-regexp", pattern])
+        .args(value);
+    let output = tool::ask(machine, &command)?;
+    let mut found = Map::new();
+    if output.exit.code() == 1 {
+        return Ok(found);
+    }
+    let output = judged(&command, output)?;
+    for line in output.stdout_text().lines() {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        match found.get_mut(key) {
+            Some(Value::List(values)) => values.push(value.into()),
+            _ => {
+                found.insert(key, [value].into_iter().collect::<Value>());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Removes the values of a setting, or those that match.
+pub(crate) fn unset(
+    args: &Args,
+    context: &Context<'_>,
+    verb: &str,
+    key: &str,
+    value: Option<&str>,
+) -> Result<(), CallError> {
+    let command = config_command(args, context.system)?
+        .args([verb, scope(args), key])
+        .args(value);
+    done(context, &command).map(|_| ())
 }

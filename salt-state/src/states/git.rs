@@ -35,6 +35,12 @@ pub(super) fn register(registry: &mut Registry) {
         "Makes sure that a setting has its values.",
         config_set,
     );
+    add(
+        "git.config_unset",
+        "config_unset(name, value_regex=None, repo=None, user=None, password=None, output_encoding=None, **kwargs)",
+        "Makes sure that settings have no values, or none that match.",
+        config_unset,
+    );
 }
 
 fn cloned(args: &Args, check: &Check<'_>) -> Answer {
@@ -243,4 +249,73 @@ fn config_set(args: &Args, check: &Check<'_>) -> Answer {
     })
     .when_testing(would)
     .test_changes(difference))
+}
+
+fn config_unset(args: &Args, check: &Check<'_>) -> Answer {
+    let name = args.text("name")?;
+    let global = args.is_true("global");
+    if !global && args.given("repo").is_none() {
+        return Ok(Plan::fail(
+            "Non-global config options require the 'repo' argument to be set",
+        ));
+    }
+    let all = args.is_true("all");
+    let value = args.optional_text("value_regex");
+    let start = if name.starts_with('^') { "" } else { "^" };
+    let end = if name.ends_with('$') { "" } else { "$" };
+    let pattern = format!("{start}{name}{end}");
+    let before = tools::matching(args, check.system, &pattern, value.as_deref())?;
+    if before.is_empty() {
+        return Ok(Plan::unchanged("No matching keys are set"));
+    }
+    let several: Vec<String> = before
+        .iter()
+        .filter_map(|(key, values)| {
+            let values = values.as_list().filter(|values| values.len() > 1)?;
+            let values: Vec<String> = values.iter().map(python::str).collect();
+            Some(format!("{} ({})", python::str(key), values.join(", ")))
+        })
+        .collect();
+    if !several.is_empty() && !all {
+        return Ok(Plan::fail(format!(
+            "Multivar(s) matched by the key expression (set 'all' to True to force removal): {}",
+            several.join(", ")
+        )));
+    }
+    let would = format!("{} key(s) would have value(s) unset", before.len());
+    let args = args.clone();
+    let changes = before.clone();
+    Ok(
+        Plan::change("Value(s) successfully unset", changes, move |context| {
+            let verb = if all { "--unset-all" } else { "--unset" };
+            let mut failed = Vec::new();
+            for key in before.keys() {
+                // Salt names what was asked for, not what was found.
+                let command = tools::unset(&args, context, verb, &name, value.as_deref());
+                if command.is_err() {
+                    failed.push(python::str(key));
+                }
+            }
+            if !failed.is_empty() {
+                return Ok(Done::failed(format!(
+                    "Error(s) occurred unsetting values for the following keys (see the minion log for details): {}",
+                    failed.join(", ")
+                )));
+            }
+            let after = tools::matching(&args, context.system, &pattern, None)?;
+            for key in before.keys() {
+                // 3008.3 looks a setting up that it has just removed.
+                if after.get_value(key).is_none() {
+                    return Err(CallError::exception("KeyError", python::repr(key)));
+                }
+            }
+            let left = tools::matching(&args, context.system, &pattern, value.as_deref())?;
+            Ok(if left.is_empty() {
+                Done::as_planned()
+            } else {
+                Done::failed("Failed to unset value(s)")
+            })
+        })
+        .when_testing(would),
+    )
 }

@@ -322,5 +322,5 @@ replays! {
     rules_of_the_packet_filter_are_set_as_salt_sets_them: "iptables", 150;
     options_of_ini_files_are_set_as_salt_sets_them: "ini", 100;
     the_time_zone_is_set_as_salt_sets_it: "timezone", 30;
-    repositories_and_settings_of_git_are_made_as_salt_makes_them: "git", 40;
+    repositories_and_settings_of_git_are_made_as_salt_makes_them: "git", 80;
 }

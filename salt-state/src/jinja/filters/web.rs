@@ -54,6 +54,7 @@ pub(crate) fn escape_text(text: &str) -> String {
 fn escape(value: &Value) -> Result<Value> {
     Ok(Value::Str(match value {
         Value::Str(text) if text.is_markup() => text.clone(),
+        Value::Object(object) if object.is_markup() => Str::markup(object.str()?),
         other => Str::markup(escape_text(&other.str()?)),
     }))
 }

@@ -212,6 +212,10 @@ impl Object for ModuleObject {
     fn str(&self) -> Result<String> {
         Ok(self.module.body.text.clone())
     }
+
+    fn is_markup(&self) -> bool {
+        true
+    }
 }
 
 /// The text of a template that was run for its output, with its origins.

@@ -48,7 +48,8 @@ impl Run<'_, '_> {
         } else {
             value.str()?
         };
-        let text = if self.rt.autoescape() {
+        let safe = matches!(value, Value::Object(object) if object.is_markup());
+        let text = if self.rt.autoescape() && !safe {
             crate::jinja::filters::escape_text(&text)
         } else {
             text

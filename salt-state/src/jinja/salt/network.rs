@@ -438,7 +438,10 @@ fn each(
         }
         return Ok(Value::list(all));
     }
-    match keep(value, 4).or_else(|| keep(value, 6)) {
+    // A number among others is an IPv4 address, one alone is not.
+    let alone = matches!(value, Value::Int(_) | Value::Big(_));
+    let found = if alone { None } else { keep(value, 4) };
+    match found.or_else(|| keep(value, 6)) {
         Some(found) => compute(rt, &found),
         None => Ok(Value::None),
     }

@@ -150,6 +150,11 @@ pub trait Object: Any {
         self.repr()
     }
 
+    /// Whether its text is HTML as it stands, as Python's `__html__` says.
+    fn is_markup(&self) -> bool {
+        false
+    }
+
     /// Equality with another value; `None` compares by identity.
     fn equals(&self, other: &Value) -> Option<bool> {
         None

@@ -61,6 +61,7 @@ fn kind(value: &Value) -> &'static str {
         Value::Int(_) | Value::Big(_) | Value::Float(_) => "number",
         Value::List(_) | Value::Tuple(_) => "array",
         Value::Dict(_) => "object",
+        Value::Object(_) => "unknown",
         _ => "string",
     }
 }

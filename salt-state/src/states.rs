@@ -58,6 +58,7 @@ mod environ;
 mod event;
 pub(crate) mod file;
 mod git;
+mod grains;
 mod group;
 mod host;
 mod ini;
@@ -87,6 +88,7 @@ pub(crate) fn register(registry: &mut Registry) {
         event::register,
         file::register,
         git::register,
+        grains::register,
         group::register,
         host::register,
         ini::register,

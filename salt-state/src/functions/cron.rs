@@ -21,20 +21,15 @@ pub(super) fn register(registry: &mut Registry) {
     let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
         registry.add(name, signature, doc, function);
     };
-    for (name, signature) in [(
+    add(
         "cron.set_job",
         "set_job(user, minute, hour, daymonth, month, dayweek, cmd, commented=False, comment=None, identifier=None)",
-    )] {
-        add(
-            name,
-            signature,
-            "Puts a command with its times into a table.",
-            |args, context| {
-                let entry = Entry::from_args(args, context.system)?;
-                said(set(context, &args.text("user")?, &entry)?)
-            },
-        );
-    }
+        "Puts a command with its times into a table.",
+        |args, context| {
+            let entry = Entry::from_args(args, context.system)?;
+            said(set(context, &args.text("user")?, &entry)?)
+        },
+    );
     add(
         "cron.set_special",
         "set_special(user, special, cmd, commented=False, comment=None, identifier=None)",

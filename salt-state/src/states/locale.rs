@@ -1,4 +1,4 @@
-//! `locale.*` and `timezone.system`: the language and the time of a machine.
+//! `locale.*`: the language of a machine.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::functions::tool;
 use crate::plan::{Changes, Done, Plan};
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
-use crate::system::{Observe, WriteOptions, errno_text};
+use crate::system::{WriteOptions, errno_text};
 
 type Answer = Result<Plan, CallError>;
 
@@ -24,12 +24,6 @@ pub(super) fn register(registry: &mut Registry) {
         "system(name)",
         "Makes sure that the system speaks a language.",
         system,
-    );
-    registry.add_state(
-        "timezone.system",
-        "system(name, utc=True)",
-        "Makes sure that the system lives in a time zone.",
-        timezone,
     );
 }
 
@@ -206,115 +200,4 @@ fn set_default(context: &Context<'_>, name: &str) -> Result<bool, CallError> {
         )
         .map_err(failed)?;
     Ok(true)
-}
-
-const ZONES: &str = "/usr/share/zoneinfo";
-
-/// What the clock of the machine keeps, and where.
-fn clock(machine: &dyn Observe) -> (Option<String>, bool) {
-    let zone = machine
-        .read_link(Path::new("/etc/localtime"))
-        .ok()
-        .and_then(|target| {
-            let target = target.to_string_lossy().into_owned();
-            target
-                .split_once("zoneinfo/")
-                .map(|(_, zone)| zone.to_owned())
-        })
-        .or_else(|| {
-            let text = machine.text(Path::new("/etc/timezone")).ok().flatten()?;
-            Some(text.trim().to_owned())
-        });
-    let adjusted = machine.text(Path::new("/etc/adjtime")).ok().flatten();
-    let local = adjusted.is_some_and(|text| text.lines().any(|line| line.trim() == "LOCAL"));
-    (zone, !local)
-}
-
-fn timezone(args: &Args, check: &Check<'_>) -> Answer {
-    let name = args.text("name")?;
-    let utc = args.is_true("utc");
-    let file = Path::new(ZONES).join(&name);
-    let stays_inside = !name.split('/').any(|part| part == ".." || part.is_empty());
-    if !stays_inside || !check.system.is_file(&file) {
-        return Ok(Plan::fail(format!(
-            "Unable to compare desired timezone '{name}' to system timezone: Can't find a local \
-             timezone \"{name}\""
-        )));
-    }
-    let (zone, is_utc) = clock(check.system);
-    let (zone_differs, utc_differs) = (zone.as_deref() != Some(&name), is_utc != utc);
-    if !zone_differs && !utc_differs {
-        return Ok(Plan::unchanged(format!(
-            "Timezone {name} already set, UTC already set to {name}"
-        )));
-    }
-    let (mut said, mut would, mut changes) = (Vec::new(), Vec::new(), Changes::none());
-    if zone_differs {
-        would.push(format!("Timezone {name} needs to be set"));
-        said.push(format!("Set timezone {name}"));
-        changes.insert("timezone", name.as_str());
-    }
-    if utc_differs {
-        let word = if utc { "True" } else { "False" };
-        would.push(format!("UTC needs to be set to {word}"));
-        said.push(format!("Set UTC to {word}"));
-        changes.insert("utc", utc);
-    }
-    Ok(Plan::change(said.join(", "), changes, move |context| {
-        let machine = context.system;
-        let failed = |error: std::io::Error| {
-            CallError::execution(errno_text(&error, Some(Path::new("/etc/localtime"))))
-        };
-        let booted = machine.exists(Path::new("/run/systemd/system"));
-        if booted && machine.which("timedatectl").is_some() {
-            let mut commands = Vec::new();
-            if zone_differs {
-                commands.push(tool::named(machine, "timedatectl").args([
-                    "set-timezone",
-                    "--",
-                    &name,
-                ]));
-            }
-            if utc_differs {
-                let local = if utc { "false" } else { "true" };
-                commands.push(tool::named(machine, "timedatectl").args(["set-local-rtc", local]));
-            }
-            for command in commands {
-                if !tool::run(context, &command)?.is_success() {
-                    return Ok(Done::failed("Failed to set timezone"));
-                }
-            }
-            return Ok(Done::as_planned());
-        }
-        if zone_differs {
-            let link = Path::new("/etc/localtime");
-            let fresh = Path::new("/etc/localtime.new");
-            if machine.is_link(fresh) {
-                machine.remove(fresh).map_err(failed)?;
-            }
-            machine.symlink(&file, fresh).map_err(failed)?;
-            machine.rename(fresh, link).map_err(failed)?;
-            machine
-                .write(
-                    Path::new("/etc/timezone"),
-                    format!("{name}\n").as_bytes(),
-                    &WriteOptions::new(),
-                )
-                .map_err(failed)?;
-        }
-        if utc_differs {
-            let word = if utc { "UTC" } else { "LOCAL" };
-            let text = format!("0.0 0 0\n0\n{word}\n");
-            machine
-                .write(
-                    Path::new("/etc/adjtime"),
-                    text.as_bytes(),
-                    &WriteOptions::new(),
-                )
-                .map_err(failed)?;
-        }
-        Ok(Done::as_planned())
-    })
-    .when_testing(would.join(", "))
-    .test_changes(Changes::none()))
 }

@@ -113,10 +113,10 @@ fn differences(
     if let Some(groups) = groups(machine, user, wanted, gid, missing)? {
         found.insert("groups", groups.into_iter().collect::<Value>());
     }
-    if let Some(home) = &wanted.user.home {
-        if Path::new(home) != user.home {
-            found.insert("home", home.as_str());
-        }
+    if let Some(home) = &wanted.user.home
+        && Path::new(home) != user.home
+    {
+        found.insert("home", home.as_str());
     }
     let home = match &wanted.user.home {
         Some(home) => Path::new(home),

@@ -36,6 +36,33 @@ fn tables_of_cron_end_as_with_salt() {
     );
 }
 
+#[test]
+fn grains_end_as_with_salt() {
+    let mut bench = Bench::new(FakeSystem::new().directory("/etc/salt"));
+    bench.minion.grains = salt_proto::Map::from([
+        ("gg", salt_proto::Value::from("v")),
+        ("gl", ["x"].into_iter().collect()),
+        ("gd", salt_proto::Map::from([("a", 1)]).into()),
+    ]);
+
+    bench.replay(include_str!("../../vectors/states/grains.json"), |_, _| {
+        true
+    });
+}
+
+#[test]
+fn what_is_mounted_at_boot_ends_as_with_salt() {
+    let machine = FakeSystem::new().file("/etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n");
+    let bench = Bench::new(machine);
+
+    bench.replay(include_str!("../../vectors/states/mount.json"), |_, _| true);
+
+    assert_eq!(
+        text(&bench.machine, "/etc/fstab"),
+        "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n"
+    );
+}
+
 fn cron(machine: FakeSystem) -> FakeSystem {
     machine.effect(|command, machine| {
         if command.program != "crontab" {

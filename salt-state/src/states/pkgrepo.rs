@@ -132,7 +132,9 @@ fn absent(args: &Args, check: &Check<'_>) -> Answer {
             )));
         }
     };
-    if repo::find(check.system, &entry)?.is_none() {
+    let known = repo::find(check.system, &entry)?;
+    // A source for other architectures is another source.
+    if known.is_none_or(|(_, known)| known.architectures() != entry.architectures()) {
         return Ok(Plan::unchanged(gone));
     }
     let would = format!("Package repo '{name}' will be removed. {DIFFERENT}");

@@ -299,6 +299,7 @@ fn install(args: &Args, context: &Context<'_>) -> Answer {
         download_only: args.is_true("downloadonly"),
         recommends: args.given("install_recommends").map(Value::is_true),
         held: args.is_true("update_holds"),
+        only_upgrade: args.is_true("only_upgrade"),
         ..Request::default()
     };
     let mut older = false;

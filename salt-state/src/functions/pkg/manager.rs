@@ -37,6 +37,8 @@ pub(crate) struct Request {
     pub(crate) downgrade: bool,
     /// Fetch, but do not install.
     pub(crate) download_only: bool,
+    /// Install only what is there in an older version.
+    pub(crate) only_upgrade: bool,
     /// Change packages that are held.
     pub(crate) held: bool,
 }
@@ -317,6 +319,9 @@ impl Manager {
                 command = command.arg("install");
                 if request.reinstall {
                     command = command.arg("--reinstall");
+                }
+                if request.only_upgrade {
+                    command = command.arg("--only-upgrade");
                 }
                 if request.download_only {
                     command = command.arg("--download-only");

@@ -410,6 +410,11 @@ impl Paragraph {
             self.set("URIs", &entry.uri);
             self.set("Suites", &entry.dist);
         }
+        if let [uri] = self.value("uris").as_slice()
+            && *uri != entry.uri
+        {
+            self.set("URIs", &entry.uri);
+        }
         self.set("Components", &entry.comps.join(" "));
         self.set("Signed-By", entry.signed_by());
         self.set("Architectures", &entry.architectures().join(" "));
@@ -509,6 +514,7 @@ impl Change {
             comps
         };
         sorted(&known.comps) == sorted(&self.entry.comps)
+            && known.uri == self.entry.uri
             && known.disabled == self.wants_disabled(known)
             && known.architectures() == self.entry.architectures()
             && known.signed_by() == self.entry.signed_by()

@@ -425,7 +425,7 @@ impl Call<'_> {
             }
             CallError::Execution(_) => eprintln!("Error running '{name}': {error}"),
             CallError::CommandNotFound(_) => {
-                eprintln!("Command required for '{name}' not found: {error}")
+                eprintln!("Command required for '{name}' not found: {error}");
             }
             CallError::Exception { .. } => eprintln!("{}", error.traceback().trim_end()),
             _ => eprintln!("{error}"),

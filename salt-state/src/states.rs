@@ -3,7 +3,7 @@
 //! # How to add a state
 //!
 //! 1. Write `states/<module>.rs` with a `pub(super) fn register(registry: &mut Registry)`
-//!    and list it in [`register`] below, in alphabetical order.
+//!    and list it in `register` below, in alphabetical order.
 //! 2. For each function call
 //!    `registry.add_state("mod.fun", "fun(name, source=None, **kwargs)", DOC, fun)`: name,
 //!    Salt's own signature, a line of documentation, the function. The signature decides
@@ -18,7 +18,7 @@
 //!      afterwards, the exact changes and a closure, plus [`Plan::when_testing`] for the
 //!      comment of test mode (and [`Plan::test_changes`] where Salt's dry run shows other
 //!      changes than there will be);
-//!    * the closure gets a full [`Context`](crate::Context): `context.system` writes and
+//!    * the closure gets a full [`Context`]: `context.system` writes and
 //!      runs, `context.registry.call("pkg.install", &args, context)` calls an execution
 //!      function. It owns what it captures, and returns `Ok(())` or a
 //!      [`Done`](crate::Done) that corrects comment, changes or result.

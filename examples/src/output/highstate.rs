@@ -165,6 +165,11 @@ fn run(host: &str, entries: &Map, style: Style) -> (String, bool) {
             sorted.insert((number, at), (parts, entry));
         }
     }
+    if sorted.is_empty() && !entries.is_empty() {
+        // Nothing ran: `state.show_highstate` and the like.
+        let whole = Value::Map(Map::from([(host, entries.clone())]));
+        return (nested::show(&whole, style), true);
+    }
     let mut counts = Counts::default();
     let mut head = GREEN;
     let mut shown = String::new();

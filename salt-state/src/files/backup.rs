@@ -121,7 +121,7 @@ fn directory(path: &str, context: &Context<'_>) -> PathBuf {
     let cache = context
         .setting("cachedir")
         .unwrap_or("/var/cache/salt/minion");
-    let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
+    let parent = Path::new(path).parent().unwrap_or_else(|| Path::new("/"));
     let below = parent.strip_prefix("/").unwrap_or(parent);
     Path::new(cache).join("file_backup").join(below)
 }

@@ -8,14 +8,8 @@ use crate::python;
 use crate::registry::CallError;
 
 /// Python's flags, as `file.replace` takes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Flags(i64);
-
-impl Default for Flags {
-    fn default() -> Self {
-        Self(0)
-    }
-}
 
 const NAMES: [(&str, i64); 14] = [
     ("I", 2),

@@ -209,10 +209,8 @@ pub(crate) fn choose(
                     }
                 }
             }
-            Value::Str(url) => {
-                if there(url)? {
-                    return Ok((url.as_str().into(), source_hash.clone()));
-                }
+            Value::Str(url) if there(url)? => {
+                return Ok((url.as_str().into(), source_hash.clone()));
             }
             _ => {}
         }

@@ -223,7 +223,6 @@ pub(crate) fn slice_positions(
             } else {
                 i64::MAX
             })),
-            Value::Undefined(undefined) => Err(undefined.error()),
             other => other.as_index().map(Some).ok_or_else(|| {
                 Error::type_error(
                     "slice indices must be integers or None or have an __index__ method",

@@ -200,5 +200,5 @@ fn passes(path: &str, include: &[String], exclude: &[String]) -> bool {
             .iter()
             .any(|pattern| crate::functions::pattern_matches(pattern, path))
     };
-    (include.is_empty() || matches(include)) && !(!exclude.is_empty() && matches(exclude))
+    (include.is_empty() || matches(include)) && (exclude.is_empty() || !matches(exclude))
 }

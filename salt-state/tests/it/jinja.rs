@@ -42,6 +42,8 @@
 //!   where it looks into the first item. Here lists become elements.
 //! - What YAML cannot represent (`range(3)|yaml`) is `NULL` in Salt and `null` here,
 //!   which is read as the same.
+//! - What stands in parentheses on the left of an assignment is read as an expression
+//!   by Jinja, and as names here; both refuse what is none, in their own words.
 //! - Errors are compared without the Python traceback that Salt prints after some.
 
 use std::fs;

@@ -4,6 +4,10 @@
     clippy::print_stdout,
     reason = "the counts of recorded cases are shown"
 )]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a recording that cannot be read fails its test"
+)]
 
 mod archives;
 mod args;

@@ -468,7 +468,7 @@ fn places(registry: &mut Registry) {
                 Some(place) => PathBuf::from(place),
                 None => Path::new(&path)
                     .parent()
-                    .unwrap_or(Path::new("/"))
+                    .unwrap_or_else(|| Path::new("/"))
                     .to_owned(),
             };
             let shown = place.display();
@@ -891,7 +891,7 @@ fn own(args: &Args, follow: bool, context: &Context<'_>) -> Answer {
         None => complaint.push_str("File not found"),
         Some(found) if complaint.is_empty() => {
             let follow =
-                follow && found.kind != FileKind::Symlink || follow && context.system.exists(&path);
+                follow && (found.kind != FileKind::Symlink || context.system.exists(&path));
             context
                 .system
                 .set_owner(&path, user.flatten(), group.flatten(), follow)

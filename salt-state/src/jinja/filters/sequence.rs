@@ -206,7 +206,12 @@ fn join(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let mut texts = Vec::with_capacity(items.len());
     for item in &items {
         let item = path.get(rt, item, None)?;
-        texts.push((item.str()?, matches!(&item, Value::Str(s) if s.is_markup())));
+        let safe = match &item {
+            Value::Str(text) => text.is_markup(),
+            Value::Object(object) => object.is_markup(),
+            _ => false,
+        };
+        texts.push((item.str()?, safe));
     }
     let glue_safe = matches!(&glue, Value::Str(text) if text.is_markup());
     let glue = glue.str()?;

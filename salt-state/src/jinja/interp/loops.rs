@@ -48,18 +48,15 @@ impl Run<'_, '_> {
         };
         let mut walked = false;
         if let Some(slot) = node.loop_slot {
-            let length = if filtered {
-                None
-            } else {
-                known_length(iterable)
-            };
+            let sized = (!filtered && known_length(iterable).is_some()).then(|| iterable.clone());
             let state = LoopState {
                 iter,
                 index: -1,
                 current: None,
                 before: None,
                 after: None,
-                length,
+                sized,
+                length: None,
                 changed: None,
             };
             let object = Rc::new(LoopObject {
@@ -212,8 +209,17 @@ struct LoopState {
     current: Option<Value>,
     before: Option<Value>,
     after: Option<Value>,
+    /// What is looped over, if it knows its length, which may change meanwhile.
+    sized: Option<Value>,
+    /// The length as it was when it was first asked for.
     length: Option<usize>,
     changed: Option<Vec<Value>>,
+}
+
+impl LoopState {
+    fn known_length(&self) -> Option<usize> {
+        self.length.or_else(|| known_length(self.sized.as_ref()?))
+    }
 }
 
 impl LoopObject {
@@ -246,7 +252,8 @@ impl LoopObject {
         let Ok(mut state) = self.state.try_borrow_mut() else {
             return Err(Error::value_error("generator already executing"));
         };
-        if let Some(length) = state.length {
+        if let Some(length) = state.known_length() {
+            state.length = Some(length);
             return Ok(i64::try_from(length).unwrap_or(i64::MAX));
         }
         let empty = Iter::values(Vec::new());
@@ -330,11 +337,14 @@ impl Object for LoopObject {
     }
 
     fn len(&self) -> Option<usize> {
-        self.state.try_borrow().ok()?.length
+        self.state.try_borrow().ok()?.known_length()
     }
 
     fn repr(&self) -> Result<String> {
-        let length = self.state.try_borrow().ok().and_then(|state| state.length);
+        let length = self.state.try_borrow_mut().ok().and_then(|mut state| {
+            state.length = state.known_length();
+            state.length
+        });
         let length = length.map_or_else(|| "?".to_owned(), |n| n.to_string());
         Ok(format!("<LoopContext {}/{length}>", self.index() + 1))
     }
@@ -342,7 +352,12 @@ impl Object for LoopObject {
     fn release(&mut self, out: &mut Vec<Value>) {
         if let Some(state) = Rc::get_mut(&mut self.state).map(RefCell::get_mut) {
             state.iter.release(out);
-            let held = [&mut state.current, &mut state.before, &mut state.after];
+            let held = [
+                &mut state.current,
+                &mut state.before,
+                &mut state.after,
+                &mut state.sized,
+            ];
             out.extend(held.map(Option::take).into_iter().flatten());
         }
         if let Some((_, closure)) = &mut self.recursion {

@@ -345,12 +345,12 @@ fn compare_dicts(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     };
     for key in keys {
         let name = key.value();
-        let entry = if !holds(rt, &old, &name)? {
-            change(Value::text(""), item(rt, &new, &name)?, false)
-        } else if !holds(rt, &new, &name)? {
-            change(item(rt, &old, &name)?, Value::text(""), true)
+        let entry = if !holds(rt, &old, name)? {
+            change(Value::text(""), item(rt, &new, name)?, false)
+        } else if !holds(rt, &new, name)? {
+            change(item(rt, &old, name)?, Value::text(""), true)
         } else {
-            let (old, new) = (item(rt, &old, &name)?, item(rt, &new, &name)?);
+            let (old, new) = (item(rt, &old, name)?, item(rt, &new, name)?);
             if equal(&old, &new)? {
                 continue;
             }

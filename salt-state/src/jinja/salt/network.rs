@@ -278,6 +278,16 @@ impl Interface {
 
     /// The private networks of Python 3.11's `ipaddress`.
     fn is_private(&self) -> bool {
+        if let IpAddr::V6(address) = self.address
+            && let Some(mapped) = address.to_ipv4_mapped()
+        {
+            let mapped = Self {
+                address: IpAddr::V4(mapped),
+                scope: String::new(),
+                prefix: None,
+            };
+            return mapped.is_private();
+        }
         self.is_in(&[
             ("0.0.0.0", 8),
             ("10.0.0.0", 8),

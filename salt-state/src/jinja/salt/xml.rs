@@ -66,9 +66,21 @@ fn not_pairs(rt: &Runtime<'_>, list: &Value) -> Result<Error> {
     })
 }
 
+/// The name of an element or attribute, which has to be text.
+fn name(key: &Value) -> Result<String> {
+    if let Value::Str(text) = key {
+        return Ok((**text).to_owned());
+    }
+    Err(Error::type_error(format!(
+        "cannot serialize {} (type {})",
+        key.repr()?,
+        key.type_name()
+    )))
+}
+
 fn element(tag: &Value) -> Result<Element> {
     Ok(Element {
-        tag: tag.str()?,
+        tag: name(tag)?,
         attributes: Vec::new(),
         text: String::new(),
         children: Vec::new(),
@@ -107,7 +119,7 @@ fn fill(rt: &Runtime<'_>, parent: &mut Element, value: &Value) -> Result<()> {
                 parent.children.push(child);
             }
         } else {
-            parent.attributes.push((key.str()?, value.str()?));
+            parent.attributes.push((name(&key)?, value.str()?));
         }
     }
     Ok(())

@@ -312,9 +312,7 @@ fn stated(args: &Args, check: &Check<'_>) -> Result<Result<Option<Value>, String
             out.push('\n');
         }
     }
-    if !newline && lines.last().is_none_or(|last| !last.ends_with('\n')) && out.ends_with('\n') {
-        out.pop();
-    } else if !newline && out.ends_with('\n') {
+    if !newline && out.ends_with('\n') {
         out.pop();
     }
     Ok(Ok(Some(out.into())))
@@ -844,10 +842,11 @@ fn write(
     options: &Options,
     context: &Context<'_>,
 ) -> Result<Done, CallError> {
-    if writes && let Some(command) = &options.check_cmd {
-        if let Some(refused) = checked(command, content, options, context)? {
-            return Ok(refused);
-        }
+    if writes
+        && let Some(command) = &options.check_cmd
+        && let Some(refused) = checked(command, content, options, context)?
+    {
+        return Ok(refused);
     }
     let failed = |error: std::io::Error| {
         let text = crate::system::errno_text(&error, None);

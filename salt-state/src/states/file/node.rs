@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::GeneralPurpose;
-use salt_proto::{Map, Value};
+use salt_proto::Value;
 
 use super::{Answer, named, with_dirs};
 use crate::args::Args;
@@ -141,7 +141,10 @@ pub(crate) fn make_empty(path: &Path, context: &crate::Context<'_>) -> std::io::
             return system.write(&place, b"", &WriteOptions::new());
         }
         let target = system.read_link(&place)?;
-        place = place.parent().unwrap_or(Path::new("/")).join(target);
+        place = place
+            .parent()
+            .unwrap_or_else(|| Path::new("/"))
+            .join(target);
     }
     Err(rustix::io::Errno::LOOP.into())
 }
@@ -288,7 +291,7 @@ fn decode(args: &Args, check: &Check<'_>) -> Answer {
             .map_err(|error| os_error(error, &path))
     })
     .when_testing("File is set to be updated.")
-    .test_changes(Map::from(tested.into_map())))
+    .test_changes(tested.into_map()))
 }
 
 /// As Python reads base64: letters that are none are passed over.

@@ -318,12 +318,13 @@ fn recurse(args: &Args, check: &Check<'_>) -> Answer {
     let gone = shown(&removed);
     let mut foreseen = Sum::default();
     for (path, directory, plan) in &plans {
+        let whole = is_new && *directory && path == Path::new(&name);
         if plan.result == Some(false) && !plan.is_change() {
             foreseen.comments.push((
                 path.to_string_lossy().into_owned(),
                 python::str(&plan.comment),
             ));
-        } else if !plan.changes.is_empty() && !(is_new && *directory && *path == Path::new(&name)) {
+        } else if !plan.changes.is_empty() && !whole {
             foreseen
                 .changes
                 .insert(&*path.to_string_lossy(), plan.changes.clone());

@@ -165,8 +165,9 @@ fn run(host: &str, entries: &Map, style: Style) -> (String, bool) {
             sorted.insert((number, at), (parts, entry));
         }
     }
-    if sorted.is_empty() && !entries.is_empty() {
-        // Nothing ran: `state.show_highstate` and the like.
+    let filled = |value: &Value| value.as_map().is_some_and(|map| !map.is_empty());
+    if sorted.is_empty() && entries.iter().any(|(_, value)| filled(value)) {
+        // Data of states that did not run: `state.show_highstate` and the like.
         let whole = Value::Map(Map::from([(host, entries.clone())]));
         return (nested::show(&whole, style), true);
     }

@@ -172,18 +172,7 @@ pub(super) fn register(registry: &mut Registry) {
         "iptables.get_saved_rules",
         "get_saved_rules(conf_file=None, family='ipv4')",
         "The rules of the file that is loaded at boot.",
-        |args, context| {
-            let path = conf_file(
-                args.optional_text("conf_file"),
-                &family(args),
-                context.minion,
-            )?;
-            let text = context
-                .system
-                .text(&path)
-                .map_err(|error| io(&error, &path))?;
-            Ok(parsed(&text.unwrap_or_default()).into())
-        },
+        |args, context| Ok(parsed(&saved(args, context)?).into()),
     );
     add(
         "iptables.get_rules",
@@ -211,16 +200,7 @@ pub(super) fn register(registry: &mut Registry) {
             if !args.is_true("chain") {
                 return Ok(needs("Chain"));
             }
-            let path = conf_file(
-                args.optional_text("conf_file"),
-                &family(args),
-                context.minion,
-            )?;
-            let text = context
-                .system
-                .text(&path)
-                .map_err(|error| io(&error, &path))?;
-            let text = text.unwrap_or_default();
+            let text = saved(args, context)?;
             Ok(policy(&text, &args.text("table")?, &args.text("chain")?).into())
         },
     );
@@ -513,6 +493,17 @@ fn count(dump: &str, table: &str, chain: &str) -> i64 {
             .count(),
     )
     .unwrap_or(i64::MAX)
+}
+
+/// The rules of the file that is loaded at boot; none when it is missing.
+fn saved(args: &Args, context: &Context<'_>) -> Result<String, CallError> {
+    let path = conf_file(
+        args.optional_text("conf_file"),
+        &family(args),
+        context.minion,
+    )?;
+    let text = context.system.text(&path);
+    Ok(text.map_err(|error| io(&error, &path))?.unwrap_or_default())
 }
 
 /// The file that is loaded at boot.

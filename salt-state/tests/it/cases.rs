@@ -50,7 +50,7 @@ fn run(release: Release, golden: &str) -> Vec<String> {
     let only = std::env::var("CASE").ok();
     let mut wrong = Vec::new();
     let mut ran = 0;
-    for directory in directories() {
+    for directory in directories("cases") {
         let name = directory
             .file_name()
             .unwrap_or_default()
@@ -77,8 +77,11 @@ fn run(release: Release, golden: &str) -> Vec<String> {
     wrong
 }
 
-fn directories() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+/// The directories of recorded cases in a folder of `tests`, by name.
+pub(crate) fn directories(folder: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(folder);
     let mut all: Vec<PathBuf> = fs::read_dir(root)
         .expect("the cases are there")
         .map(|entry| entry.expect("readable").path())

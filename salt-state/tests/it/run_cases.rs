@@ -53,7 +53,7 @@ fn run(release: &str, golden: &str) -> Vec<String> {
     let only = std::env::var("CASE").ok();
     let mut wrong = Vec::new();
     let mut ran = 0;
-    for directory in directories() {
+    for directory in crate::cases::directories("cases-run") {
         let name = file_name(&directory);
         if only
             .as_ref()
@@ -75,17 +75,6 @@ fn run(release: &str, golden: &str) -> Vec<String> {
     println!("{} of {ran} runs as {golden}", ran - wrong.len());
     println!("with stand-ins for Python: {}", STAND_INS.join(", "));
     wrong
-}
-
-fn directories() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases-run");
-    let mut all: Vec<PathBuf> = fs::read_dir(root)
-        .expect("the cases are there")
-        .map(|entry| entry.expect("readable").path())
-        .filter(|path| path.is_dir())
-        .collect();
-    all.sort();
-    all
 }
 
 fn file_name(path: &Path) -> String {

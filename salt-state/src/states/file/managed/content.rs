@@ -1,0 +1,364 @@
+//! Where the content of a managed file comes from: the state itself, pillar, grains, a source.
+
+use std::path::Path;
+
+use salt_proto::{Map, Value};
+
+use super::Options;
+use crate::args::Args;
+use crate::data;
+use crate::files::perms::mode_text;
+use crate::files::source::{self, Failure};
+use crate::files::text::text_lines;
+use crate::python;
+use crate::registry::CallError;
+use crate::states::Check;
+
+/// What shall be in a file.
+pub(super) enum Content {
+    /// Nothing is said about it.
+    Any,
+    /// Text of the state itself.
+    Text(String),
+    /// Bytes of the state itself.
+    Bytes(Vec<u8>),
+    /// What a source has.
+    Fetched(Vec<u8>),
+}
+
+/// The content that the state itself names; the outer error is an exception, the inner
+/// one a complaint.
+pub(super) fn stated(
+    args: &Args,
+    check: &Check<'_>,
+) -> Result<Result<Option<Value>, String>, CallError> {
+    let delimiter = args.text("contents_delimiter")?;
+    let lookup = |what: &str, data: &Map, keys: &Value| -> Result<Value, String> {
+        let one = |key: &Value| {
+            let key = python::str(key);
+            let found = data::traverse_map(data, &key, &delimiter);
+            found
+                .cloned()
+                .ok_or_else(|| format!("{what} {key} does not exist"))
+        };
+        match keys {
+            Value::List(keys) => keys
+                .iter()
+                .map(one)
+                .collect::<Result<Vec<_>, _>>()
+                .map(Value::List),
+            key => one(key),
+        }
+    };
+    let content = if let Some(keys) = args.given("contents_pillar").filter(|keys| keys.is_true()) {
+        match lookup("Pillar", &check.minion.pillar, keys) {
+            Ok(content) => content,
+            Err(complaint) => return Ok(Err(complaint)),
+        }
+    } else if let Some(keys) = args.given("contents_grains").filter(|keys| keys.is_true()) {
+        match lookup("Grain", &check.minion.grains, keys) {
+            Ok(content) => content,
+            Err(complaint) => return Ok(Err(complaint)),
+        }
+    } else if let Some(contents) = args.given("contents") {
+        contents.clone()
+    } else {
+        return Ok(Ok(None));
+    };
+    let empty = "would result in empty contents. Set allow_empty to True to allow the managed file to be empty.";
+    if !args.is_true("allow_empty") && !content.is_true() {
+        let key = ["contents_pillar", "contents_grains", "contents"]
+            .into_iter()
+            .find(|key| {
+                args.given(key)
+                    .is_some_and(|value| *key == "contents" || value.is_true())
+            })
+            .unwrap_or("contents");
+        return Ok(Err(if key == "contents" {
+            format!("'contents' value {empty}")
+        } else {
+            format!("{key} value {empty}")
+        }));
+    }
+    let newline = args.is_true("contents_newline");
+    let lines = match &content {
+        Value::Bytes(bytes) => return Ok(Ok(Some(Value::Bytes(bytes.clone())))),
+        Value::List(items) if items.is_empty() => {
+            return Ok(Err("Contents specified by contents/contents_pillar/contents_grains is not a string or list of strings, and is not binary data. SLS is likely malformed.".to_owned()));
+        }
+        Value::List(items) => items.iter().map(python::str).collect::<Vec<_>>(),
+        other => vec![python::str(other)],
+    };
+    let mut out = String::new();
+    for part in &lines {
+        for line in text_lines(part) {
+            out.push_str(line.trim_end_matches(['\n', '\r']));
+            out.push('\n');
+        }
+    }
+    if !newline && out.ends_with('\n') {
+        out.pop();
+    }
+    Ok(Ok(Some(out.into())))
+}
+
+pub(super) enum Stop {
+    Plan(String),
+    Failure(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<CallError> for Stop {
+    fn from(error: CallError) -> Self {
+        Self::Failure(Failure::Exception(error))
+    }
+}
+
+/// The variables of a template: unknown arguments below defaults below context, and what
+/// `file.accumulated` gathered.
+pub(in crate::states::file) fn template_variables(
+    name: &str,
+    args: &Args,
+    check: &Check<'_>,
+) -> Result<Map, CallError> {
+    let mut vars = Map::from([("name", name)]);
+    for key in ["source", "user", "group", "mode", "attrs"] {
+        let value = args.get(key).cloned().unwrap_or_default();
+        let value = match (key, &value) {
+            ("mode", Value::Int(mode)) => format!("{mode:04}").into(),
+            _ => value,
+        };
+        vars.insert(key, value);
+    }
+    vars.extend(args.clean_keywords());
+    let given = source::variables(args.given("defaults"), args.given("context"))?;
+    vars.extend(given);
+    if let Some(gathered) = super::super::accumulated::gathered(name, check) {
+        vars.insert("accumulator", gathered);
+    }
+    Ok(vars)
+}
+
+pub(super) fn fetched(
+    name: &str,
+    args: &Args,
+    check: &Check<'_>,
+    options: &mut Options,
+    keep: bool,
+) -> Result<Vec<u8>, Stop> {
+    let context = check.context;
+    let saltenv = check.environment();
+    let given = args.get("source").cloned().unwrap_or_default();
+    if let Value::Int(_) | Value::Float(_) | Value::Bool(_) = given {
+        return Err(CallError::exception(
+            "TypeError",
+            format!("'{}' object is not iterable", given.type_name()),
+        )
+        .into());
+    }
+    if let Value::Map(_) = given {
+        return Err(CallError::exception(
+            "AttributeError",
+            "'dict' object has no attribute 'decode'",
+        )
+        .into());
+    }
+    for (key, what) in [("context", "Context"), ("defaults", "Defaults")] {
+        let given = args.given(key).filter(|given| given.is_true());
+        if given.is_some_and(|given| !matches!(given, Value::Map(_))) {
+            return Err(Stop::Plan(format!("{what} must be formed as a dict")));
+        }
+    }
+    let source_hash = args.get("source_hash").cloned().unwrap_or_default();
+    let (url, source_hash) = match source::choose(&given, &source_hash, saltenv, context) {
+        Ok(chosen) => chosen,
+        Err(Failure::Foreseen(text)) => {
+            return Err(Stop::Plan(format!("Unable to manage file: {text}")));
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let (url, source_hash) = (python::str(&url), python::str(&source_hash));
+    let has_hash = !source_hash.is_empty() && source_hash != "None";
+    let is_tree = url.starts_with("salt://");
+    let is_remote = source::is_remote(&url);
+    let skip_verify = args.is_true("skip_verify");
+    let missing = |url: &str| {
+        Failure::Foreseen(match source::local_path(url) {
+            Some(path) => format!("Local file source {} does not exist", path.display()),
+            None => format!("Source file {url} not found in saltenv '{saltenv}'"),
+        })
+    };
+    if let Some(path) = source::local_path(&url)
+        && (!path.is_absolute() || !context.system.exists(&path))
+    {
+        return Err(missing(&url).into());
+    }
+    let has_template = args.given("template").is_some_and(Value::is_true);
+    if has_template && source::local_path(&url).is_some_and(|path| path == Path::new(name)) {
+        return Err(CallError::invocation("Source file cannot be the same as destination").into());
+    }
+    let verify_ssl = args.is_true("verify_ssl");
+    let sum = if has_hash && !is_tree && !skip_verify {
+        let name_there = args.optional_text("source_hash_name");
+        let sum = source::checksum(
+            name,
+            &url,
+            &source_hash,
+            name_there.as_deref(),
+            saltenv,
+            verify_ssl,
+            context,
+        );
+        Some(sum.map_err(|failure| match failure {
+            Failure::Foreseen(text) => Failure::Foreseen(format!("Unable to manage file: {text}")),
+            other => other,
+        })?)
+    } else {
+        None
+    };
+    if is_remote && sum.is_none() && !skip_verify && args.given("signature").is_none() {
+        return Err(Stop::Plan(format!(
+            "Unable to verify upstream hash of source file {}, please set source_hash or set skip_verify to True",
+            source::redacted(&url)
+        )));
+    }
+    // A file that has the checksum already need not be fetched.
+    let path = Path::new(name);
+    let template = args.optional_text("template").filter(|t| !t.is_empty());
+    let old = context.system.read(path).ok().flatten();
+    if is_remote
+        && template.is_none()
+        && let (Some(sum), Some(old)) = (&sum, &old)
+        && sum.fits(old)?
+    {
+        return Ok(old.clone());
+    }
+    let content = if is_remote {
+        source::download(&url, verify_ssl, context)?
+    } else {
+        source::content(&url, saltenv, context)?.ok_or_else(|| missing(&url))?
+    };
+    if let Some(sum) = &sum
+        && !sum.fits(&content)?
+        && !check.is_test()
+    {
+        let actual = crate::functions::hash(&sum.kind, &content)?;
+        let (kind, hex, shown) = (&sum.kind, &sum.hex, source::redacted(&url));
+        return Err(Stop::Plan(if old.is_some() || is_remote {
+            format!(
+                "Specified {kind} checksum for {shown} ({hex}) does not match actual checksum ({actual}). If the 'source_hash' value refers to a remote file with multiple possible matches, then it may be necessary to set 'source_hash_name'."
+            )
+        } else {
+            format!(
+                "Specified {kind} checksum for {name} ({hex}) does not match actual checksum ({actual})"
+            )
+        }));
+    }
+    // The dry run compares the mode of a file that is there only with a stated one.
+    for (signature, bytes, what) in [
+        (args.given("signature"), Some(&content), &url),
+        (args.given("source_hash_sig"), None, &source_hash),
+    ] {
+        let Some(signature) = signature.filter(|signature| signature.is_true()) else {
+            continue;
+        };
+        signed(signature, bytes, what, args, check)?;
+    }
+    if args.is_true("keep_source") && is_tree {
+        options.cached = Some(url.clone());
+    }
+    if keep && !(check.is_test() && old.is_some()) {
+        options.wanted.mode = source_mode(&url, check);
+    }
+    let Some(renderer) = template else {
+        return Ok(content);
+    };
+    let vars = template_variables(name, args, check)?;
+    let mut vars = vars;
+    vars.insert("source", url.as_str());
+    let text = String::from_utf8_lossy(&content);
+    let path = source::tree_path(&url);
+    let rendered = source::render(&renderer, &text, path, saltenv, &vars, context)?;
+    Ok(rendered.into_bytes())
+}
+
+/// Checks a signature with `gpg`: of a source (its bytes) or of a file of checksums.
+fn signed(
+    signature: &Value,
+    bytes: Option<&Vec<u8>>,
+    url: &str,
+    args: &Args,
+    check: &Check<'_>,
+) -> Result<(), Stop> {
+    let saltenv = check.environment();
+    let verify_ssl = args.is_true("verify_ssl");
+    let fetch = |url: &str| -> Result<Vec<u8>, Stop> {
+        let found = source::fetched(url, saltenv, verify_ssl, check.context)?;
+        found.ok_or_else(|| Failure::Foreseen(format!("Source file {url} not found")).into())
+    };
+    let refused = || -> Stop {
+        Stop::Plan(format!(
+            "Unable to manage file: The file's signature could not be verified: {}",
+            source::redacted(url)
+        ))
+    };
+    // True: the file is signed in itself; a text beginning with a dot: its ending.
+    let detached = match signature {
+        Value::Bool(true) => None,
+        other => {
+            let text = python::str(other);
+            Some(if text.starts_with('.') {
+                format!("{url}{text}")
+            } else {
+                text
+            })
+        }
+    };
+    let content = match bytes {
+        Some(bytes) => bytes.clone(),
+        None => fetch(url)?,
+    };
+    let sheet = match &detached {
+        Some(url) => fetch(url)?,
+        None => content.clone(),
+    };
+    let list = |key: &str| super::super::texts(args.given(key).filter(|given| given.is_true()));
+    let verdict = crate::files::signature::verify(
+        &content,
+        detached.is_some().then_some(sheet.as_slice()),
+        args.optional_text("gnupghome").as_deref(),
+        args.optional_text("keyring").as_deref(),
+        check.system,
+    );
+    let Some(keys) = verdict else {
+        return Err(refused());
+    };
+    let signed_by = |wanted: &String| {
+        let wanted = wanted.to_uppercase().replace(' ', "");
+        keys.iter().any(|key| key.ends_with(&wanted))
+    };
+    let (any, all) = (list("signed_by_any"), list("signed_by_all"));
+    let fits = match (any.is_empty(), all.is_empty()) {
+        (true, true) => true,
+        _ => any.iter().any(signed_by) || (!all.is_empty() && all.iter().all(signed_by)),
+    };
+    if fits { Ok(()) } else { Err(refused()) }
+}
+
+/// The mode of a source, for `keep`.
+fn source_mode(url: &str, check: &Check<'_>) -> Option<String> {
+    if let Some(path) = source::local_path(url) {
+        let found = check.system.metadata(&path).ok()??;
+        return Some(mode_text(found.mode));
+    }
+    let url: salt_proto::SaltUrl = url.parse().ok()?;
+    let saltenv = url.saltenv().unwrap_or_else(|| check.environment());
+    let stat = check.sources?.stat(saltenv, url.path()).ok()??;
+    let mode = u32::try_from(*stat.first()?).ok()?;
+    Some(mode_text(mode))
+}

@@ -27,6 +27,8 @@ const MAX_TOPICS: usize = 64;
 const MAX_TOPIC: usize = 255;
 /// Subscribers served in a row before others get their turn.
 const BATCH: usize = 128;
+/// Publications that go out together when several wait.
+const BURST: usize = 32;
 
 /// One message for the subscribers.
 ///
@@ -232,13 +234,19 @@ impl<S> Subscriber<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Everyone<S> {
     async fn send_all(&self, mut publications: mpsc::Receiver<Publication>) {
-        while let Some(publication) = publications.recv().await {
-            self.send(&publication).await;
+        let mut burst = Vec::new();
+        while publications.recv_many(&mut burst, BURST).await > 0 {
+            self.send(&burst).await;
+            burst.clear();
         }
     }
 
-    async fn send(&self, publication: &Publication) {
-        let encoded = Encoded::new(self.wire, publication);
+    /// Sends what waits together, so that each subscriber's share is one write.
+    async fn send(&self, burst: &[Publication]) {
+        let encoded: Vec<_> = burst
+            .iter()
+            .map(|publication| Encoded::new(self.wire, publication))
+            .collect();
         let mut after = Bound::Unbounded;
         loop {
             let batch: Vec<_> = lock(&self.subscribers)
@@ -251,40 +259,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Everyone<S> {
             };
             after = Bound::Excluded(*last);
             for (id, subscriber) in &batch {
-                if publication
-                    .only
-                    .as_ref()
-                    .is_none_or(|only| only.contains(id))
-                {
-                    self.send_one(&mut lock(subscriber), &encoded);
-                }
+                self.send_to(*id, &mut lock(subscriber), &encoded);
             }
             tokio::task::yield_now().await;
         }
     }
 
-    fn send_one(&self, subscriber: &mut Subscriber<S>, encoded: &Encoded<'_>) {
+    fn send_to(&self, id: ConnectionId, subscriber: &mut Subscriber<S>, burst: &[Encoded<'_>]) {
         if !subscriber.ready {
             return;
         }
-        encoded.each_for(subscriber.gcm, &subscriber.topics, |message| {
-            let conn = &mut subscriber.conn;
-            let queued = conn.queued();
-            let full = conn.queued_pieces() >= self.max_queued
-                || (queued > 0 && queued + message.len() > self.max_queued_bytes);
-            if full {
-                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-            } else {
-                self.counters.delivered.fetch_add(1, Ordering::Relaxed);
-                conn.publish(message.clone());
+        for encoded in burst {
+            let only = encoded.publication.only.as_ref();
+            if !only.is_none_or(|only| only.contains(&id)) {
+                continue;
             }
-        });
+            encoded.each_for(subscriber.gcm, &subscriber.topics, |message| {
+                let conn = &mut subscriber.conn;
+                if self.is_full(conn, message) {
+                    // What the burst itself has queued is no sign of a slow reader.
+                    let _written = conn.write_now();
+                }
+                if self.is_full(conn, message) {
+                    self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    self.counters.delivered.fetch_add(1, Ordering::Relaxed);
+                    conn.publish(message.clone());
+                }
+            });
+        }
         if subscriber.conn.queued() > 0
             && !subscriber.conn.write_now()
             && let Some(owner) = subscriber.owner.take()
         {
             owner.wake();
         }
+    }
+
+    fn is_full(&self, conn: &Conn<S>, message: &Bytes) -> bool {
+        let queued = conn.queued();
+        conn.queued_pieces() >= self.max_queued
+            || (queued > 0 && queued + message.len() > self.max_queued_bytes)
     }
 }
 

@@ -156,28 +156,6 @@ struct Engine<'s> {
 }
 
 impl Engine<'_> {
-    /// A directory that is to be clean spares what other states see to, so where there is
-    /// one, it is told of them.
-    fn tell_of_files(&self) {
-        let is_file = |low: &&Map| low.str("state") == Some("file");
-        let cleans = |low: &Map| low.get("clean").is_some_and(Value::is_true);
-        if !self.lows.iter().filter(is_file).any(cleans) {
-            return;
-        }
-        let keys = ["state", "fun", "name", "__id__", "require", "require_in"];
-        let told = self.lows.iter().filter(is_file).map(|low| {
-            let mut known = Map::new();
-            for key in keys {
-                if let Some(value) = low.get(key) {
-                    known.insert(key, value.clone());
-                }
-            }
-            Value::Map(known)
-        });
-        self.base
-            .set_note(crate::states::file::CHUNKS, told.collect::<Value>());
-    }
-
     fn run(&mut self) -> Result<(), CallError> {
         let disabled = self.disabled_requisites();
         let mut schedule = Schedule::new(self.chunks, self.mode.release, &disabled);
@@ -190,7 +168,6 @@ impl Engine<'_> {
             }
         }
         self.total = self.tags.len();
-        self.tell_of_files();
         self.report_disabled(&mut schedule);
         loop {
             match schedule.poll_step() {

@@ -150,6 +150,9 @@ pub struct Check<'a> {
     pub sources: Option<&'a dyn Sources>,
     /// The chunk as compiled, with requisites, `__id__`, `__sls__` and `__env__`.
     pub low: &'a Map,
+    /// All chunks of the run in the order of their compilation, this one included; empty
+    /// for a state that is checked by itself.
+    pub run: &'a [Map],
     context: &'a Context<'a>,
     test: bool,
 }
@@ -171,9 +174,15 @@ impl<'a> Check<'a> {
             minion: context.minion,
             sources: context.sources,
             low,
+            run: &[],
             context,
             test,
         }
+    }
+
+    /// The same as part of a run.
+    pub(crate) fn among(self, run: &'a [Map]) -> Self {
+        Self { run, ..self }
     }
 
     /// Whether this is a dry run. A plan serves both modes, so few need to know.

@@ -356,7 +356,7 @@ fn prepare(engine: &Engine<'_>, low: &Map, test: bool) -> Result<Prepared, CallE
         let part = |key| filled.get(key).map(python::str).unwrap_or_default();
         let full = format!("{}.{}", part("state"), part("fun"));
         let args = arguments(&full, &filled, context)?;
-        let check = Check::new(context, &filled, test);
+        let check = Check::new(context, &filled, test).among(&engine.lows);
         Ok(match context.registry.check(&full, &args, &check) {
             Ok(plan) => Prepared::Plan(Box::new(plan)),
             Err(error) => Prepared::Settled(raised(low, &error)),

@@ -37,6 +37,9 @@ impl Engine<'_> {
     /// Waits while the chunk is paused. False when the run is to end here.
     pub(super) fn may_go_on(&self, id: NodeId) -> bool {
         let context = self.base;
+        if context.system.interrupted().is_some() {
+            return false;
+        }
         let Some(jid) = context.job.get("jid").map(python::str) else {
             return true;
         };

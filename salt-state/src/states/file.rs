@@ -31,7 +31,6 @@ mod serialize;
 mod symlink;
 mod tidied;
 
-pub(crate) use directory::CHUNKS;
 pub(crate) use node::{make_empty, seconds};
 pub(crate) use replace::{block, replace_file, told};
 pub(crate) use symlink::normal;

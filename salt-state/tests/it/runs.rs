@@ -2,13 +2,14 @@
 //! nothing, plans are kept to, and time grows with the number of states.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use salt_proto::{Map, Value};
 use salt_state::{
-    Args, CallError, Changes, Check, Context, FakeSystem, MemorySources, MinionData, Observe,
-    Output, Plan, Registry, System, WriteOptions,
+    Args, CallError, Changes, Check, Children, Context, FakeSystem, Host, MemorySources,
+    MinionData, Observe, Output, Plan, Registry, System, WriteOptions,
 };
 
 /// `thing.here`: a file with this content, written by a command or not.
@@ -267,4 +268,34 @@ fn time_grows_with_the_number_of_chained_states_and_hardly_more() {
     // given the benefit of the doubt.
     println!("500 chained: {few:?}, 2000 chained: {many:?}");
     assert!(many < few * 10, "500: {few:?}, 2000: {many:?}");
+}
+
+/// `saltutil.term_job` on a run: the state that is being carried out is the last.
+#[test]
+fn a_run_that_is_signalled_begins_no_further_state() {
+    let children = Children::new();
+    let host = Host::new().for_job(Arc::clone(&children));
+    let signal = move |_: &Args, _: &Check<'_>| {
+        let children = Arc::clone(&children);
+        Ok(Plan::change("signalled", Changes::none(), move |_| {
+            Ok(children.signal(15)?)
+        }))
+    };
+    let registry = Registry::builtin().state("thing.signal", signal);
+    let minion = MinionData::default();
+    let tree = MemorySources::new().file(
+        "base",
+        "s.sls",
+        "one:\n  thing.signal: []\ntwo:\n  test.nop: []\n",
+    );
+    let mut context = Context::new(&registry, &host, &minion);
+    context.sources = Some(&tree);
+
+    let answer = registry.call("state.apply", &Args::new().with("s"), &context);
+
+    let Ok(Value::Map(entries)) = answer else {
+        panic!("{answer:?}");
+    };
+    let tags: Vec<_> = entries.keys().map(salt_state::python::str).collect();
+    assert_eq!(tags, ["thing_|-one_|-one_|-signal"]);
 }

@@ -25,9 +25,6 @@ pub(super) fn register(registry: &mut Registry) {
     );
 }
 
-/// The note under which the runtime keeps the chunks of a run.
-pub(crate) const CHUNKS: &str = "__lowstate__";
-
 const TYPES: [&str; 6] = [
     "user",
     "group",
@@ -182,8 +179,7 @@ pub(super) fn required(args: &Args, check: &Check<'_>) -> BTreeSet<PathBuf> {
     }
     let id = check.low.get("__id__").map(python::str).unwrap_or_default();
     let name = check.low.get("name").map(python::str).unwrap_or_default();
-    let chunks = check.note(CHUNKS);
-    for chunk in chunks.iter().filter_map(Value::as_list).flatten() {
+    for chunk in check.run {
         let own = |key: &str| chunk.get(key).map(python::str).unwrap_or_default();
         if own("state") != "file" {
             continue;

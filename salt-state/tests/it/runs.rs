@@ -299,3 +299,47 @@ fn a_run_that_is_signalled_begins_no_further_state() {
     let tags: Vec<_> = entries.keys().map(salt_state::python::str).collect();
     assert_eq!(tags, ["thing_|-one_|-one_|-signal"]);
 }
+
+/// What a cleaned directory requires, or is required by it, stays; the rest goes.
+#[test]
+fn a_cleaned_directory_spares_what_other_states_of_the_run_see_to() {
+    let machine = Machine::new();
+    let sls = "\
+/d:
+  file.directory:
+    - clean: true
+    - require:
+      - file: first
+first:
+  file.managed:
+    - name: /d/kept
+    - contents: x
+    - makedirs: true
+second:
+  file.managed:
+    - name: /d/kept too
+    - contents: x
+    - makedirs: true
+    - require_in:
+      - file: /d
+";
+    machine
+        .fake
+        .create_dir_all(std::path::Path::new("/d"), 0o755)
+        .unwrap();
+    for stray in ["/d/stray", "/d/kept too"] {
+        let path = std::path::Path::new(stray);
+        machine.fake.write(path, b"", &WriteOptions::new()).unwrap();
+    }
+
+    let entries = machine.apply(sls, false);
+
+    assert!(
+        entries
+            .values()
+            .all(|entry| entry.get("result") == Some(&true.into())),
+        "{entries:?}"
+    );
+    let left: Vec<_> = machine.fake.list(std::path::Path::new("/d")).unwrap();
+    assert_eq!(left, ["kept", "kept too"]);
+}

@@ -24,6 +24,7 @@ mod grains;
 pub(crate) mod group;
 mod hashutil;
 pub(crate) mod hosts;
+mod http;
 pub(crate) mod ini;
 pub(crate) mod iptables;
 mod log;
@@ -66,6 +67,7 @@ pub(crate) fn register(registry: &mut Registry) {
         group::register,
         hashutil::register,
         hosts::register,
+        http::register,
         ini::register,
         iptables::register,
         log::register,

@@ -29,16 +29,14 @@ impl<'h> Finder<'h> {
         }
     }
 
-    /// The IDs that a name and a state module mean. With `strict` an ID must have
-    /// that state; otherwise any argument of such a state may have the name as value.
+    /// The IDs that a name and a state module mean: the ID of that name (with `strict`
+    /// only if it has that state), or else those where any argument of such a state has the
+    /// name as value.
     pub(super) fn find(&self, name: &Value, state: &Value, strict: bool) -> Vec<(Value, Value)> {
-        if let Some(body) = self.high.body(name) {
-            let fits = !strict || body.borrow().contains_key(state);
-            return if fits {
-                vec![(name.clone(), state.clone())]
-            } else {
-                Vec::new()
-            };
+        if let Some(body) = self.high.body(name)
+            && (!strict || body.borrow().contains_key(state))
+        {
+            return vec![(name.clone(), state.clone())];
         }
         if state.as_str() == Some("sls") {
             return self.sls(&python::str(name));

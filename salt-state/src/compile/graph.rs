@@ -55,6 +55,8 @@ struct Vertex {
     tag: String,
     out: IndexMap<NodeId, Kinds>,
     incoming: usize,
+    /// Where declared edges come from; kept only when there are dry runs to copy them to.
+    from: Vec<(NodeId, &'static str, Span)>,
 }
 
 struct Graph<'c> {
@@ -67,6 +69,8 @@ struct Graph<'c> {
     /// The effective order of each chunk.
     orders: Vec<f64>,
     tests: HashMap<NodeId, NodeId>,
+    /// Whether any chunk has a `prereq`.
+    has_tests: bool,
 }
 
 /// Puts the chunks in the order they run in. Missing references are reported and left
@@ -84,7 +88,6 @@ pub(super) fn ordered(
             errors.push(error);
         }
     }
-    graph.add_tests(&prereqs);
     if let Some(cycle) = graph.cycle() {
         errors.push(graph.describe(inputs, &cycle));
         return Vec::new();
@@ -135,6 +138,7 @@ impl<'c> Graph<'c> {
             by_sls: HashMap::new(),
             orders: chunks.iter().map(Chunk::order).collect(),
             tests: HashMap::new(),
+            has_tests: chunks.iter().any(|chunk| chunk.low.contains_key("prereq")),
         };
         for (index, chunk) in chunks.iter().enumerate() {
             let tag = chunk.tag();
@@ -152,6 +156,7 @@ impl<'c> Graph<'c> {
                 tag,
                 out: IndexMap::new(),
                 incoming: 0,
+                from: Vec::new(),
             });
         }
         graph
@@ -268,8 +273,11 @@ impl<'c> Graph<'c> {
                     for required in found {
                         if kind == "prereq" {
                             prereqs.push((own, required));
-                            self.edge(own, required, ("require", true), span);
+                            self.prepare(own, required, span);
                         } else {
+                            if let Some(&test) = self.tests.get(&own) {
+                                self.edge(required, test, (kind, false), span);
+                            }
                             self.edge(required, own, (kind, false), span);
                         }
                     }
@@ -288,53 +296,46 @@ impl<'c> Graph<'c> {
             && let Some(node) = self.nodes.get_mut(to)
         {
             node.incoming += 1;
+            let (kind, reversed) = kind;
+            if self.has_tests && !reversed {
+                node.from.push((from, kind, span));
+            }
         }
     }
 
-    /// Adds the dry runs that `prereq` asks for.
-    fn add_tests(&mut self, prereqs: &[(NodeId, NodeId)]) {
-        if prereqs.is_empty() {
-            return;
+    /// Adds a `prereq`: a dry run of what is required comes before, the real run after.
+    fn prepare(&mut self, own: NodeId, required: NodeId, span: Span) {
+        let test = match self.tests.get(&required) {
+            Some(&test) => test,
+            None => self.add_test(required),
+        };
+        self.edge(own, required, ("require", true), span);
+        self.edge(test, own, ("prereq", false), span);
+        if let Some(&outer) = self.tests.get(&own) {
+            self.edge(test, outer, ("prereq", false), span);
         }
-        let mut incoming: HashMap<NodeId, Vec<(NodeId, &'static str, Span)>> = HashMap::new();
-        for (from, node) in self.nodes.iter().enumerate() {
-            for (to, kinds) in &node.out {
-                for ((kind, reversed), span) in kinds {
-                    if !reversed {
-                        incoming.entry(*to).or_default().push((from, *kind, *span));
-                    }
-                }
-            }
+    }
+
+    /// Adds the dry run of a node; it needs all that the node is known to need.
+    fn add_test(&mut self, required: NodeId) -> NodeId {
+        let id = self.nodes.len();
+        let Some(node) = self.nodes.get(required) else {
+            return required;
+        };
+        let from = node.from.clone();
+        let test = Vertex {
+            chunk: node.chunk,
+            tag: format!("{}_|-__prereq_test__", node.tag),
+            out: IndexMap::new(),
+            incoming: 0,
+            from: Vec::new(),
+        };
+        self.nodes.push(test);
+        self.tests.insert(required, id);
+        for (from, kind, span) in from {
+            self.edge(from, id, (kind, false), span);
         }
-        for &(_, required) in prereqs {
-            if self.tests.contains_key(&required) {
-                continue;
-            }
-            let Some(node) = self.nodes.get(required) else {
-                continue;
-            };
-            let test = Vertex {
-                chunk: node.chunk,
-                tag: format!("{}_|-__prereq_test__", node.tag),
-                out: IndexMap::new(),
-                incoming: 0,
-            };
-            let id = self.nodes.len();
-            self.nodes.push(test);
-            self.tests.insert(required, id);
-            for (from, kind, span) in incoming.get(&required).into_iter().flatten() {
-                self.edge(*from, id, (kind, false), *span);
-            }
-        }
-        for &(requiring, required) in prereqs {
-            let Some(&test) = self.tests.get(&required) else {
-                continue;
-            };
-            self.edge(test, requiring, ("prereq", false), Span::default());
-            if let Some(&outer) = self.tests.get(&requiring) {
-                self.edge(test, outer, ("prereq", false), Span::default());
-            }
-        }
+        id
     }
 
     /// The edges of the first cycle that a depth-first walk meets.
@@ -401,7 +402,13 @@ impl<'c> Graph<'c> {
             else {
                 continue;
             };
-            let kind = if *reversed { "prereq" } else { kind };
+            // What a `prereq` turns around is only told from a `require` where there is none.
+            let requires = |chunk: &Chunk| chunk.low.contains_key("require");
+            let declared = self.nodes.get(to).and_then(|node| self.chunks.get(node.chunk));
+            let kind = match *reversed && !declared.is_some_and(requires) {
+                true => "prereq",
+                false => kind,
+            };
             parts.push(format!(
                 "({}, '{kind}', {})",
                 self.show(to),

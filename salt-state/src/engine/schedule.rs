@@ -112,6 +112,10 @@ struct Node {
     end: Option<Ending>,
     dry_end: Option<Ending>,
     running: bool,
+    /// It may wait beside the others for what it needs.
+    parallel: bool,
+    /// It does.
+    put_off: bool,
 }
 
 #[derive(Debug)]
@@ -129,6 +133,8 @@ pub struct Schedule {
     /// What is to be done, in order: chunks, and whether only dry.
     queue: Vec<(NodeId, bool)>,
     next: usize,
+    /// Passed over until what they need has ended.
+    put_off: Vec<(NodeId, bool)>,
     /// 3006 and 3007: what is being worked on, the innermost last.
     stack: Vec<(NodeId, bool)>,
     release: Release,
@@ -288,6 +294,7 @@ impl Schedule {
             nodes,
             queue,
             next: 0,
+            put_off: Vec::new(),
             stack: Vec::new(),
             release,
             stopped: false,
@@ -302,10 +309,13 @@ impl Schedule {
             end: None,
             dry_end: None,
             running: false,
+            parallel: false,
+            put_off: false,
         };
         let Some(chunk) = index.chunks.get(at) else {
             return node;
         };
+        node.parallel = chunk.low.get("parallel").is_some_and(Value::is_true);
         for (name, want, taken) in KINDS {
             let Some(Value::List(items)) = chunk.low.get(name) else {
                 continue;
@@ -376,7 +386,14 @@ impl Schedule {
                 }
                 continue;
             }
+            if let Some((id, dry)) = self.take_put_off() {
+                let status = self.status(id, dry);
+                return Poll::Step(self.hand_out(id, dry, status));
+            }
             let Some(&(id, dry)) = self.queue.get(self.next) else {
+                if !self.put_off.is_empty() {
+                    return Poll::Wait;
+                }
                 self.stopped = true;
                 continue;
             };
@@ -388,16 +405,50 @@ impl Schedule {
                 self.next += 1;
                 continue;
             }
-            if self
-                .needs(id, dry)
-                .any(|target| self.nodes.get(target).is_some_and(|target| target.running))
-            {
-                return Poll::Wait;
+            let parallel = node.parallel;
+            if self.is_held_up(id, dry) {
+                if !parallel {
+                    return Poll::Wait;
+                }
+                self.next += 1;
+                self.put_off.push((id, dry));
+                if let Some(node) = self.nodes.get_mut(id) {
+                    node.put_off = true;
+                }
+                continue;
             }
             self.next += 1;
             let status = self.status(id, dry);
             return Poll::Step(self.hand_out(id, dry, status));
         }
+    }
+
+    /// Whether something that a chunk needs is under way or waits itself.
+    fn is_held_up(&self, id: NodeId, dry: bool) -> bool {
+        self.needs(id, dry).any(|target| {
+            self.nodes
+                .get(target)
+                .is_some_and(|target| target.running || target.put_off)
+        })
+    }
+
+    /// The first chunk that was passed over and need not wait any more. When nothing is
+    /// under way there is nothing to wait for.
+    fn take_put_off(&mut self) -> Option<(NodeId, bool)> {
+        if self.put_off.is_empty() {
+            return None;
+        }
+        let idle = !self.nodes.iter().any(|node| node.running);
+        let free = self
+            .put_off
+            .iter()
+            .position(|(id, dry)| !self.is_held_up(*id, *dry));
+        let at = free.or_else(|| idle.then_some(0))?;
+        let (id, dry) = self.put_off.remove(at);
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.put_off = false;
+        }
+        Some((id, dry))
     }
 
     fn hand_out(&mut self, id: NodeId, dry: bool, status: Status) -> Step {

@@ -4,12 +4,20 @@ use salt_proto::{Map, Value};
 
 use crate::args::Args;
 use crate::context::Context;
-use crate::data::update;
+use crate::data::{traverse, update};
 use crate::registry::{CallError, Registry};
+use crate::render::json;
+use crate::yaml;
 
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    registry.add(
+        "defaults.get",
+        "get(key, default='')",
+        "Looks a value up in the defaults of a formula: `formula:key:of:value` in the file `defaults.yaml` or `defaults.json` of that directory of the state tree.",
+        get,
+    );
     registry.add(
         "defaults.merge",
         "merge(dest, src, merge_lists=False, in_place=True, convert_none=True)",
@@ -41,6 +49,52 @@ pub(super) fn register(registry: &mut Registry) {
         "Returns its argument.",
         |args, _| Ok(args.get("source").cloned().unwrap_or_default()),
     );
+}
+
+fn get(args: &Args, context: &Context<'_>) -> Answer {
+    let key = args.text("key")?;
+    let (formula, path) = key.split_once(':').unwrap_or((&key, ""));
+    let environment = match context.setting("saltenv").unwrap_or_default() {
+        "" => "base",
+        stated => stated,
+    };
+    let defaults = read(formula, environment, context)?;
+    if path.is_empty() {
+        return Ok(defaults.unwrap_or_default());
+    }
+    Ok(defaults
+        .as_ref()
+        .and_then(|defaults| traverse(defaults, path, ":"))
+        .or_else(|| args.get("default"))
+        .cloned()
+        .unwrap_or_default())
+}
+
+/// The file of defaults in a directory of the state tree.
+fn read(
+    formula: &str,
+    environment: &str,
+    context: &Context<'_>,
+) -> Result<Option<Value>, CallError> {
+    let Some(sources) = context.sources else {
+        return Ok(None);
+    };
+    for name in ["yaml", "json"] {
+        let path = format!("{formula}/defaults.{name}");
+        let Some(bytes) = sources.read(environment, &path)? else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let failed = |error: String| CallError::execution(format!("salt://{path}: {error}"));
+        let value = match name {
+            "yaml" => yaml::load(&text).map_err(|error| failed(error.to_string()))?,
+            _ => json::parse(&text, 0)
+                .map_err(|error| failed(error.to_string()))?
+                .to_value(),
+        };
+        return Ok(Some(value));
+    }
+    Ok(None)
 }
 
 fn map(value: Option<&Value>, none_is_empty: bool) -> Result<Map, CallError> {

@@ -456,10 +456,34 @@ impl jinja::Host for Outside<'_> {
     }
 
     fn system_filter(&self, name: &str, args: Args) -> jinja::Result<Value> {
+        if name == "http_query" {
+            return self.function_filter("http.query", &args);
+        }
         match self.world.outside {
             Some(outside) => outside.system_filter(name, args),
             None => jinja::NoHost.system_filter(name, args),
         }
+    }
+}
+
+impl Outside<'_> {
+    /// A filter that is a function of Salt.
+    fn function_filter(&self, function: &str, args: &Args) -> jinja::Result<Value> {
+        let plain = |value: &Value| {
+            super::values::to_sorted(value, 0).map_err(|text| jinja::Error::new(Kind::Host, text))
+        };
+        let mut given = args::Args::new();
+        for value in &args.positional {
+            given = given.with(plain(value)?);
+        }
+        for (key, value) in &args.named {
+            given = given.keyword(key, plain(value)?);
+        }
+        self.world
+            .functions
+            .call(function, &given)
+            .map(|value| Value::from_plain(&value))
+            .map_err(|error| call_error(&error))
     }
 }
 

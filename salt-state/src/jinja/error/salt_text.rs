@@ -13,7 +13,7 @@ impl Error {
     /// Salt's words and the lines around the mistake.
     ///
     /// Salt prints a Python traceback too where the error is not one of
-    /// Jinja's; there is none here.
+    /// Jinja's; what is left of it here is the exception of `raise()`.
     pub fn salt_message(&self) -> String {
         let message = self.message();
         let (mut text, separator) = match self.kind() {
@@ -27,11 +27,17 @@ impl Error {
                 format!("Problem running salt function in Jinja template: {message}"),
                 "",
             ),
+            Kind::Raised => (
+                format!(
+                    "Jinja error: {message}\nTraceback (most recent call last):\n{}: {message}\n",
+                    self.kind().class()
+                ),
+                "\n",
+            ),
             Kind::NotFound
             | Kind::NoneFound
             | Kind::Python(_)
             | Kind::Render
-            | Kind::Raised
             | Kind::Host
             | Kind::Limit => (format!("Jinja error: {message}"), "\n"),
         };

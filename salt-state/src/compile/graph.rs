@@ -404,7 +404,10 @@ impl<'c> Graph<'c> {
             };
             // What a `prereq` turns around is only told from a `require` where there is none.
             let requires = |chunk: &Chunk| chunk.low.contains_key("require");
-            let declared = self.nodes.get(to).and_then(|node| self.chunks.get(node.chunk));
+            let declared = self
+                .nodes
+                .get(to)
+                .and_then(|node| self.chunks.get(node.chunk));
             let kind = match *reversed && !declared.is_some_and(requires) {
                 true => "prereq",
                 false => kind,

@@ -81,7 +81,12 @@ fn query(args: &Args, context: &Context<'_>) -> Answer {
             answer.insert("status", 0);
         }
         answer.insert("error", trouble(&output));
-        return Ok(if raises { answer } else { Map::from([("body", Value::Null)]) }.into());
+        return Ok(if raises {
+            answer
+        } else {
+            Map::from([("body", Value::Null)])
+        }
+        .into());
     }
     let Some(reply) = Reply::read(&output.stdout) else {
         return Err(CallError::execution("the server's answer cannot be read"));
@@ -89,10 +94,7 @@ fn query(args: &Args, context: &Context<'_>) -> Answer {
     let body = String::from_utf8_lossy(reply.body).into_owned();
     if reply.status >= 400 && raises {
         answer.insert("status", reply.status);
-        answer.insert(
-            "error",
-            format!("HTTP {}: {}", reply.status, reply.reason),
-        );
+        answer.insert("error", format!("HTTP {}: {}", reply.status, reply.reason));
         answer.insert("body", body);
         return Ok(answer.into());
     }
@@ -133,10 +135,14 @@ fn request(url: &str, args: &Args, context: &Context<'_>) -> Result<Config, Call
     let given = |key: &str| args.keywords().get(key).filter(|value| value.is_true());
     let text = |key: &str| given(key).map(python::str);
     let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(CallError::execution(format!("Unsupported url scheme: {url}")));
+        return Err(CallError::execution(format!(
+            "Unsupported url scheme: {url}"
+        )));
     };
     if !matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https") {
-        return Err(CallError::execution(format!("Unsupported url scheme: {url}")));
+        return Err(CallError::execution(format!(
+            "Unsupported url scheme: {url}"
+        )));
     }
     let mut config = Config(String::new());
     for flag in ["silent", "show-error", "location", "globoff"] {
@@ -161,9 +167,9 @@ fn request(url: &str, args: &Args, context: &Context<'_>) -> Result<Config, Call
     let mut headers: Vec<String> = Vec::new();
     if let Some(Value::Map(all)) = given("header_dict") {
         let pairs = all.iter();
-        headers.extend(pairs.map(|(key, value)| {
-            format!("{}: {}", python::str(key), python::str(value))
-        }));
+        headers.extend(
+            pairs.map(|(key, value)| format!("{}: {}", python::str(key), python::str(value))),
+        );
     }
     if let Some(Value::List(all)) = given("header_list") {
         headers.extend(all.iter().map(python::str));

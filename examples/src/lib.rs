@@ -6,6 +6,7 @@
     reason = "programs talk to people"
 )]
 
+mod bridge;
 pub mod call_args;
 pub mod config;
 pub mod daemon;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use salt_crypto::{Encryption, Fingerprint, Signing};
 use salt_proto::{Job, Map, MinionId, Profile, Return, Value};
-use salt_state::{Context, Host, MinionData, Observe, Registry};
+use salt_state::{Context, Host, MinionData, Observe, Registry, Sources, System};
 use salt_transport::pki::KeyPairOptions;
 use salt_transport::{
     FileClient, MasterAddr, Minion, MinionBuilder, MinionHandle, MinionSettings, PkiDir, Tcp, Wire,
@@ -17,7 +17,7 @@ use salt_transport::{
 };
 
 use crate::config::{MinionConfig, SecurityProfile};
-use crate::{Failure, rng, signals, tree};
+use crate::{Failure, bridge, rng, signals, tree};
 
 use jobs::ProcDir;
 
@@ -37,7 +37,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
     }
     let config = Arc::new(config);
     let host = Host::new();
-    let grains = salt_state::grains::gather(&host, &config.opts, &config.config_dir);
+    let grains = grains(&config);
     let builder = builder(&config)?.grains(grains);
     let handle = builder.handle();
     let address = address(&config)?;
@@ -45,7 +45,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
         config: Arc::clone(&config),
         handle: handle.clone(),
         registry: Registry::builtin(),
-        host,
+        host: Arc::new(host),
         proc_dir: ProcDir::new(&config.cachedir),
     });
     let jobs = Arc::clone(&worker);
@@ -82,6 +82,16 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
     };
     fs::remove_file(&config.pidfile).ok();
     result
+}
+
+/// What the machine and the modules in `extension_modules` say. Those of the master's tree
+/// come there by `saltutil.sync_grains`.
+fn grains(config: &MinionConfig) -> Map {
+    let host = Arc::new(Host::new());
+    let mut grains = salt_state::grains::gather(host.as_ref(), &config.opts, &config.config_dir);
+    let bridge = bridge::new(config, host, None, grains.clone());
+    bridge::add_grains(bridge.as_ref(), &mut grains);
+    grains
 }
 
 /// Everything about identity, master and security, by the configuration. `salt-call` uses it too.
@@ -257,7 +267,7 @@ struct Worker {
     config: Arc<MinionConfig>,
     handle: MinionHandle,
     registry: Registry,
-    host: Host,
+    host: Arc<Host>,
     proc_dir: ProcDir,
 }
 
@@ -275,8 +285,9 @@ impl Worker {
     fn run(&self, job: &Job) -> Return {
         let running = self.proc_dir.enter(job);
         // As in Salt, what a job sets in its environment is gone with it.
-        let host =
-            Host::with_environment(self.host.environment()).for_job(Arc::clone(&running.children));
+        let host = Arc::new(
+            Host::with_environment(self.host.environment()).for_job(Arc::clone(&running.children)),
+        );
         let calls = job.calls();
         let mut outcomes = calls
             .iter()
@@ -311,13 +322,24 @@ impl Worker {
     fn call(
         &self,
         job: &Job,
-        host: &Host,
+        host: &Arc<Host>,
         function: &str,
         args: &[Value],
         kwargs: &Map,
     ) -> salt_state::JobOutcome {
         let data = self.data();
-        let mut context = Context::new(&self.registry, host, &data);
+        let files: Arc<dyn Sources> = Arc::new(tree::MasterTree::new(FileClient::of(
+            self.handle.clone(),
+            &self.config.cachedir,
+        )));
+        let bridge = bridge::new(
+            &self.config,
+            Arc::clone(host) as Arc<dyn System>,
+            Some(Arc::clone(&files)),
+            data.grains.clone(),
+        );
+        let registry = bridge::registry(&self.registry, bridge.as_ref(), &data);
+        let mut context = Context::new(&registry, host.as_ref(), &data);
         let ask = |load: Map| self.ask(load);
         let fire = |tag: &str, _: Map| self.take_local(tag);
         // Salt's minion does not count the job that asks.
@@ -327,8 +349,6 @@ impl Worker {
             jobs
         };
         let signal = |jid: &str, signal: i32| self.proc_dir.signal(jid, signal);
-        let files =
-            tree::MasterTree::new(FileClient::of(self.handle.clone(), &self.config.cachedir));
         let compile = |wanted: &Map| {
             let fresh = self.handle.blocking_refresh_pillar();
             let fresh =
@@ -336,7 +356,7 @@ impl Worker {
             tree::masters_pillar(Map::clone(&fresh), wanted)
         };
         context.master = Some(&ask);
-        context.sources = Some(&files);
+        context.sources = Some(files.as_ref());
         context.compile_pillar = Some(&compile);
         context.fire_local = Some(&fire);
         context.running = Some(&running);
@@ -348,7 +368,7 @@ impl Worker {
             map.extend(kwargs.clone());
             args.push(map.into());
         }
-        self.registry.run_job(function, &args, &context)
+        registry.run_job(function, &args, &context)
     }
 
     fn ask(&self, load: Map) -> Result<Value, salt_state::CallError> {
@@ -362,12 +382,7 @@ impl Worker {
         match tag {
             "pillar_refresh" => self.handle.blocking_refresh_pillar().is_ok(),
             "grains_refresh" => {
-                let grains = salt_state::grains::gather(
-                    &self.host,
-                    &self.config.opts,
-                    &self.config.config_dir,
-                );
-                self.handle.set_grains(grains);
+                self.handle.set_grains(grains(&self.config));
                 self.handle.blocking_refresh_pillar().is_ok()
             }
             // There are no modules to load again.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use salt_proto::{Jid, Map, Value};
-use salt_state::{Args, CallError, Context, Host, MinionData, Registry, Sources};
+use salt_state::{Args, CallError, Context, Host, MinionData, Registry, Sources, System};
 use salt_transport::{FileClient, MinionHandle, MinionSettings, MinionStatus, Tcp};
 
 use crate::config::MinionConfig;
 use crate::options::{Opt, Parsed};
 use crate::output::{self, States, Style};
-use crate::{Failure, daemon, minion, tree};
+use crate::{Failure, bridge, daemon, minion, tree};
 
 /// The options, Salt's own.
 pub const OPTIONS: &[Opt] = &[
@@ -250,8 +250,8 @@ struct Outcome {
 
 impl Call<'_> {
     fn local(self) -> Result<u8, Failure> {
-        let tree = tree::local(&self.config.file_roots);
-        let outcome = self.asked().call(Map::new(), &tree, None);
+        let tree = Arc::new(tree::local(&self.config.file_roots));
+        let outcome = self.asked().call(Map::new(), tree, None);
         self.finish(outcome)
     }
 
@@ -264,6 +264,7 @@ impl Call<'_> {
             jid: self.jid.to_string(),
             function: self.function.clone(),
             arguments: self.arguments.clone(),
+            own_grains: !self.parsed.has("--skip-grains"),
         }
     }
 
@@ -299,7 +300,7 @@ impl Call<'_> {
             let (asked, master) = (self.asked(), handle.clone());
             let outcome = tokio::task::spawn_blocking(move || {
                 let client = FileClient::of(master.clone(), &asked.config.cachedir);
-                asked.call(pillar, &tree::MasterTree::new(client), Some(&master))
+                asked.call(pillar, Arc::new(tree::MasterTree::new(client)), Some(&master))
             })
             .await?;
             if let Ok(outcome) = &outcome
@@ -427,14 +428,18 @@ impl Call<'_> {
             CallError::CommandNotFound(_) => {
                 eprintln!("Command required for '{name}' not found: {error}");
             }
-            CallError::Exception { .. } => eprintln!("{}", error.traceback().trim_end()),
+            CallError::Exception { .. } | CallError::Raised { .. } => {
+                eprintln!("{}", error.traceback().trim_end())
+            }
             _ => eprintln!("{error}"),
         }
-        Err(if matches!(error, CallError::Unavailable(_)) {
-            255
-        } else {
-            1
-        })
+        Err(
+            if matches!(error, CallError::Unavailable(_) | CallError::Foreign { .. }) {
+                255
+            } else {
+                1
+            },
+        )
     }
 }
 
@@ -453,28 +458,43 @@ struct Asked {
     jid: String,
     function: String,
     arguments: Args,
+    /// Whether the tree's own modules may add grains.
+    own_grains: bool,
 }
 
 impl Asked {
     fn call(
         self,
         pillar: Map,
-        sources: &dyn Sources,
+        sources: Arc<dyn Sources>,
         master: Option<&MinionHandle>,
     ) -> Result<Outcome, CallError> {
-        let host = Host::new();
+        let host = Arc::new(Host::new());
+        let mut grains = self.grains;
+        let bridge = bridge::new(
+            &self.config,
+            Arc::clone(&host) as Arc<dyn System>,
+            Some(Arc::clone(&sources)),
+            grains.clone(),
+        );
+        if self.own_grains {
+            bridge::add_grains(bridge.as_ref(), &mut grains);
+        }
+        let (host, sources) = (host.as_ref(), sources.as_ref());
         let mut data = MinionData {
             id: self.config.id.clone(),
-            grains: self.grains,
+            grains,
             pillar,
             config: self.config.opts.clone(),
         };
         if master.is_none() {
-            let mut context = Context::new(&self.registry, &host, &data);
+            let registry = bridge::registry(&self.registry, bridge.as_ref(), &data);
+            let mut context = Context::new(&registry, host, &data);
             context.sources = Some(sources);
             data.pillar =
                 tree::local_pillar(&self.config.pillar_roots, &data, &Map::new(), &context)?;
         }
+        let registry = bridge::registry(&self.registry, bridge.as_ref(), &data);
         let ask = |load: Map| {
             let master = master.ok_or_else(|| CallError::execution("no master"))?;
             master
@@ -484,12 +504,12 @@ impl Asked {
         let compile = |wanted: &Map| match master {
             Some(_) => tree::masters_pillar(data.pillar.clone(), wanted),
             None => {
-                let mut context = Context::new(&self.registry, &host, &data);
+                let mut context = Context::new(&registry, host, &data);
                 context.sources = Some(sources);
                 tree::local_pillar(&self.config.pillar_roots, &data, wanted, &context)
             }
         };
-        let mut context = Context::new(&self.registry, &host, &data);
+        let mut context = Context::new(&registry, host, &data);
         context.sources = Some(sources);
         context.compile_pillar = Some(&compile);
         if master.is_some() {
@@ -504,9 +524,7 @@ impl Asked {
         let line = ProgressLine::new();
         let progress = |done: usize, total: usize, tag: &str, _: &Map| line.show(done, total, tag);
         context.progress = Some(&progress);
-        let called = self
-            .registry
-            .call_outermost(&self.function, self.arguments, &context);
+        let called = registry.call_outermost(&self.function, self.arguments, &context);
         line.clear();
         let (value, retcode) = called?;
         let outputter = self

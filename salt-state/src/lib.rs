@@ -1,6 +1,7 @@
 //! Salt's state engine: SLS in, ordered chunks out, and the modules that carry them out.
 
 pub mod args;
+mod bridge;
 pub mod compile;
 mod context;
 pub mod data;
@@ -10,6 +11,7 @@ pub mod engine;
 mod error;
 mod files;
 mod fnmatch;
+mod foreign;
 pub mod functions;
 pub mod grains;
 pub mod jinja;
@@ -25,6 +27,7 @@ pub mod yaml;
 mod zone;
 
 pub use args::{Args, Signature};
+pub use bridge::{Bridge, BridgeSettings};
 pub use context::{
     AskMaster, CompilePillar, Context, FireLocal, MinionData, Progress, RunningJobs, SignalJob,
 };
@@ -32,14 +35,15 @@ pub use diagnostic::{Diagnostic, Place, Stage};
 pub use diff::unified_diff;
 pub use error::Error;
 pub use fnmatch::fnmatch;
+pub use foreign::{Catalog, Described, Foreign, ForeignKind};
 pub use plan::{Apply, Changes, Done, Outcome, Plan};
 pub use registry::{CallError, Function, JobOutcome, JobsOutcome, Registry, says_failure};
 pub use sources::{MemorySources, Roots, Sources};
 pub use states::{Check, ModAggregate, ModInit, State};
 pub use system::{
-    Action, Children, Command, CommandError, Exit, FakeSystem, FileKind, FilesystemUsage, Group,
-    Host, HostNames, Identity, Interface, InterfaceAddress, Kernel, Metadata, Node, Observe,
-    Output, Protocol, READ_LIMIT, Recorder, Rooted, System, Timestamp, User, WriteOptions,
-    addresses_of, errno_text, host_names, hosts_addresses,
+    Action, Children, Command, CommandError, Conversation, Exit, FakeSystem, FileKind,
+    FilesystemUsage, Group, Host, HostNames, Identity, Interface, InterfaceAddress, Kernel,
+    Metadata, Node, Observe, Output, Protocol, READ_LIMIT, Recorder, Rooted, System, Timestamp,
+    User, WriteOptions, addresses_of, errno_text, host_names, hosts_addresses,
 };
 pub use zone::Zone;

@@ -8,7 +8,8 @@ use salt_proto::{Map, Value};
 
 use crate::args::{Args, Signature};
 use crate::context::Context;
-use crate::plan::Plan;
+use crate::foreign::{Catalog, Described, Foreign, ForeignKind};
+use crate::plan::{Changes, Done, Plan};
 use crate::states::{Check, ModAggregate, ModInit, State};
 
 /// Something that `salt['x.y']` in a template, `salt '*' x.y` and `salt-call x.y` can call.
@@ -40,6 +41,14 @@ pub enum CallError {
     /// No such function.
     #[error("'{0}' is not available.")]
     Unavailable(String),
+    /// No such function here, but the tree has one: what would run it.
+    #[error("'{name}' is not available.\nHint: {hint}")]
+    Foreign {
+        /// The function.
+        name: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The arguments do not fit its parameters (Python's `TypeError`).
     #[error("{0}")]
     Arguments(String),
@@ -59,6 +68,16 @@ pub enum CallError {
         kind: String,
         /// Its text.
         message: String,
+    },
+    /// What Python code did raise, with its whole traceback.
+    #[error("{message}")]
+    Raised {
+        /// The exception's name, `ValueError`.
+        kind: String,
+        /// Its text.
+        message: String,
+        /// Python's traceback.
+        traceback: String,
     },
 }
 
@@ -85,7 +104,7 @@ impl CallError {
     /// documentation, which follows the complaint about wrong arguments.
     pub fn job_text(&self, function: &str, doc: &str) -> String {
         match self {
-            Self::Unavailable(_) => self.to_string(),
+            Self::Unavailable(_) | Self::Foreign { .. } => self.to_string(),
             Self::Arguments(text) => {
                 format!("Passed invalid arguments to {function}: {text}\n{doc}")
             }
@@ -94,18 +113,20 @@ impl CallError {
             Self::CommandNotFound(text) => {
                 format!("Command required for '{function}' not found: {text}")
             }
-            Self::Exception { .. } => format!(
+            Self::Exception { .. } | Self::Raised { .. } => format!(
                 "The minion function caused an exception: {}",
                 self.traceback()
             ),
         }
     }
 
-    /// The last part of a Python traceback, which is all of it that we have.
+    /// A Python traceback; of what was not raised by Python its last part, which is all of
+    /// it that there is.
     pub fn traceback(&self) -> String {
         let kind = match self {
             Self::Exception { kind, .. } => kind,
-            Self::Unavailable(_) => "KeyError",
+            Self::Raised { traceback, .. } => return traceback.clone(),
+            Self::Unavailable(_) | Self::Foreign { .. } => "KeyError",
             Self::Arguments(_) => "TypeError",
             Self::Invocation(_) => "salt.exceptions.SaltInvocationError",
             Self::Execution(_) => "salt.exceptions.CommandExecutionError",
@@ -180,7 +201,15 @@ pub struct Registry {
     inits: BTreeMap<String, ModInit>,
     aggregates: BTreeMap<String, ModAggregate>,
     unusable: BTreeMap<String, String>,
+    foreign: Option<Arc<dyn Foreign>>,
 }
+
+/// What a state module does before its first function, whoever wrote it.
+pub(crate) type Init<'a> = Box<dyn Fn(&Map, &Check<'_>) -> Result<bool, CallError> + 'a>;
+
+/// How a state module joins chunks, whoever wrote it.
+pub(crate) type Aggregate<'a> =
+    Box<dyn Fn(&mut Map, &mut [Map], &Check<'_>) -> Result<(), CallError> + 'a>;
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -272,34 +301,91 @@ impl Registry {
         self.aggregates.insert(module.to_owned(), aggregate);
     }
 
+    /// Names who answers for functions and states that are not ours.
+    #[must_use]
+    pub fn with_foreign(mut self, foreign: Arc<dyn Foreign>) -> Self {
+        self.foreign = Some(foreign);
+        self
+    }
+
+    /// What there is that is not ours; `None` when nobody was named who could know.
+    pub(crate) fn foreign_catalog(&self, kind: ForeignKind) -> Option<&Catalog> {
+        Some(self.foreign.as_ref()?.catalog(kind))
+    }
+
+    /// Who answers for a function or state that is not ours, if there is one. A name in a
+    /// module of ours is only looked for elsewhere when there is a file for it.
+    fn foreign(&self, kind: ForeignKind, name: &str) -> Option<(&Arc<dyn Foreign>, &Described)> {
+        let foreign = self.foreign.as_ref()?;
+        let (module, _) = name.split_once('.')?;
+        let first = format!("{module}.");
+        let ours = match kind {
+            ForeignKind::States => {
+                let next = self.states.range(first.clone()..).next();
+                next.is_some_and(|(name, _)| name.starts_with(&first))
+            }
+            _ => {
+                let next = self.functions.range(first.clone()..).next();
+                next.is_some_and(|(name, _)| name.starts_with(&first))
+            }
+        };
+        if ours && !foreign.has_file(kind, module) {
+            return None;
+        }
+        let described = foreign.catalog(kind).functions.get(name)?;
+        Some((foreign, described))
+    }
+
     /// What a state module does before its first function of a run.
-    pub(crate) fn mod_init(&self, module: &str) -> Option<ModInit> {
-        self.inits.get(module).copied()
+    pub(crate) fn mod_init(&self, module: &str) -> Option<Init<'_>> {
+        if let Some(init) = self.inits.get(module) {
+            return Some(Box::new(init));
+        }
+        let name = format!("{module}.mod_init");
+        let (foreign, _) = self.foreign(ForeignKind::States, &name)?;
+        let module = module.to_owned();
+        Some(Box::new(move |low, check| {
+            foreign.init(&module, low, check.is_test(), check.minion)
+        }))
     }
 
     /// How a state module joins chunks.
-    pub(crate) fn mod_aggregate(&self, module: &str) -> Option<ModAggregate> {
-        self.aggregates.get(module).copied()
+    pub(crate) fn mod_aggregate(&self, module: &str) -> Option<Aggregate<'_>> {
+        if let Some(aggregate) = self.aggregates.get(module) {
+            return Some(Box::new(aggregate));
+        }
+        let name = format!("{module}.mod_aggregate");
+        let (foreign, _) = self.foreign(ForeignKind::States, &name)?;
+        let module = module.to_owned();
+        Some(Box::new(move |low, rest, check| {
+            foreign.aggregate(&module, low, rest, check.is_test(), check.minion)
+        }))
     }
 
     /// Whether there is a state of that name.
     pub fn has_state(&self, name: &str) -> bool {
-        self.states.contains_key(name)
+        self.states.contains_key(name) || self.foreign(ForeignKind::States, name).is_some()
     }
 
-    /// The names of all states, sorted.
+    /// The names of all states of ours, sorted.
     pub fn state_names(&self) -> impl Iterator<Item = &str> {
         self.states.keys().map(String::as_str)
     }
 
     /// The signature of a state, if it stated one.
     pub fn state_signature(&self, name: &str) -> Option<&Signature> {
-        self.states.get(name)?.signature.as_ref()
+        match self.states.get(name) {
+            Some(entry) => entry.signature.as_ref(),
+            None => Some(&self.foreign(ForeignKind::States, name)?.1.signature),
+        }
     }
 
     /// The documentation of a state, empty if it has none.
-    pub fn state_doc(&self, name: &str) -> Option<&'static str> {
-        self.states.get(name).map(|entry| entry.doc)
+    pub fn state_doc(&self, name: &str) -> Option<&str> {
+        match self.states.get(name) {
+            Some(entry) => Some(entry.doc),
+            None => Some(&self.foreign(ForeignKind::States, name)?.1.doc),
+        }
     }
 
     /// Why a state cannot be called, in Salt's words; `None` when it can.
@@ -308,7 +394,12 @@ impl Registry {
             return None;
         }
         let module = name.split('.').next().unwrap_or_default();
-        Some(match self.unusable.get(module) {
+        let unusable = self.unusable.get(module).or_else(|| {
+            self.foreign_catalog(ForeignKind::States)?
+                .missing
+                .get(module)
+        });
+        Some(match unusable {
             Some(reason) => format!("'{module}' __virtual__ returned False: {reason}"),
             None => format!("'{name}' is not available."),
         })
@@ -321,10 +412,12 @@ impl Registry {
     /// [`CallError::Unavailable`] for an unknown name, what [`Signature::bind`] reports
     /// for wrong arguments, and whatever the state reports.
     pub fn check(&self, name: &str, args: &Args, check: &Check<'_>) -> Result<Plan, CallError> {
-        let entry = self
-            .states
-            .get(name)
-            .ok_or_else(|| CallError::Unavailable(name.to_owned()))?;
+        let Some(entry) = self.states.get(name) else {
+            return match self.foreign(ForeignKind::States, name) {
+                Some((foreign, _)) => check_foreign(Arc::clone(foreign), name, args, check),
+                None => Err(CallError::Unavailable(name.to_owned())),
+            };
+        };
         match &entry.signature {
             Some(signature) => entry.state.check(&signature.bind(args)?, check),
             None => entry.state.check(args, check),
@@ -403,22 +496,31 @@ impl Registry {
 
     /// Whether there is a function of that name.
     pub fn contains(&self, name: &str) -> bool {
-        self.functions.contains_key(name)
+        self.functions.contains_key(name) || self.foreign(ForeignKind::Modules, name).is_some()
     }
 
-    /// All names, sorted.
+    /// All names: ours, sorted, then those that are not.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.functions.keys().map(String::as_str)
+        let foreign = self.foreign_catalog(ForeignKind::Modules);
+        let foreign = foreign.into_iter().flat_map(|all| all.functions.keys());
+        let foreign = foreign.filter(|name| !self.functions.contains_key(*name));
+        self.functions.keys().chain(foreign).map(String::as_str)
     }
 
     /// The signature of a function, if it stated one.
     pub fn signature(&self, name: &str) -> Option<&Signature> {
-        self.functions.get(name)?.signature.as_ref()
+        match self.functions.get(name) {
+            Some(entry) => entry.signature.as_ref(),
+            None => Some(&self.foreign(ForeignKind::Modules, name)?.1.signature),
+        }
     }
 
     /// The documentation of a function, empty if it has none.
-    pub fn doc(&self, name: &str) -> Option<&'static str> {
-        self.functions.get(name).map(|entry| entry.doc)
+    pub fn doc(&self, name: &str) -> Option<&str> {
+        match self.functions.get(name) {
+            Some(entry) => Some(entry.doc),
+            None => Some(&self.foreign(ForeignKind::Modules, name)?.1.doc),
+        }
     }
 
     /// Calls a function.
@@ -437,14 +539,34 @@ impl Registry {
         args: &Args,
         context: &Context<'_>,
     ) -> Result<Value, CallError> {
-        let entry = self
-            .functions
-            .get(name)
-            .ok_or_else(|| CallError::Unavailable(name.to_owned()))?;
+        let Some(entry) = self.functions.get(name) else {
+            return self.call_foreign(name, args, context);
+        };
         match &entry.signature {
             Some(signature) => entry.function.call(&signature.bind(args)?, context),
             None => entry.function.call(args, context),
         }
+    }
+
+    fn call_foreign(
+        &self,
+        name: &str,
+        args: &Args,
+        context: &Context<'_>,
+    ) -> Result<Value, CallError> {
+        if let Some((foreign, described)) = self.foreign(ForeignKind::Modules, name) {
+            described.signature.bind(args)?;
+            return foreign.call(name, args.positional(), args.keywords(), context.minion);
+        }
+        Err(
+            match crate::foreign::hint(ForeignKind::Modules, name, context) {
+                Some(hint) => CallError::Foreign {
+                    name: name.to_owned(),
+                    hint,
+                },
+                None => CallError::Unavailable(name.to_owned()),
+            },
+        )
     }
 
     /// Runs a published job: reads its arguments, calls, and turns a failure into the
@@ -571,6 +693,39 @@ impl Registry {
     }
 }
 
+/// What a state of somebody else's would do. In test mode it is asked at once, since it
+/// writes nothing then; otherwise when its turn comes.
+fn check_foreign(
+    foreign: Arc<dyn Foreign>,
+    name: &str,
+    args: &Args,
+    check: &Check<'_>,
+) -> Result<Plan, CallError> {
+    let mut low = args.keywords().clone();
+    if let Some((state, function)) = name.split_once('.') {
+        low.insert("state", state);
+        low.insert("fun", function);
+    }
+    for (key, usual) in [
+        ("__id__", Value::from(name)),
+        ("__sls__", Value::Null),
+        ("__env__", "base".into()),
+        ("order", 1.into()),
+        ("name", name.into()),
+    ] {
+        if !low.contains_key(key) {
+            low.insert(key, check.low.get(key).cloned().unwrap_or(usual));
+        }
+    }
+    if check.is_test() {
+        return Ok(Plan::raw(foreign.state(&low, true, check.minion)?));
+    }
+    Ok(Plan::change("", Changes::none(), move |context| {
+        let entry = foreign.state(&low, false, context.minion)?;
+        Ok(Done::raw(entry))
+    }))
+}
+
 /// A mapping with a false `result` or `success` is a failure (Salt 3008.3).
 pub fn says_failure(value: &Value) -> bool {
     ["result", "success"].into_iter().any(|key| {
@@ -609,7 +764,7 @@ impl crate::compile::StateModules for Registry {
     }
 
     fn has_mod_aggregate(&self, module: &str) -> bool {
-        self.aggregates.contains_key(module)
+        self.mod_aggregate(module).is_some()
             || crate::compile::SaltModules.has_mod_aggregate(module)
     }
 }

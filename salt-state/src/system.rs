@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 mod accounts;
 mod command;
+mod conversation;
 mod fake;
 mod host;
 mod hostname;
@@ -27,6 +28,7 @@ mod rooted;
 
 pub use accounts::{Group, User};
 pub use command::{Command, CommandError, Exit, Output};
+pub use conversation::Conversation;
 pub use fake::FakeSystem;
 pub use host::{Children, Host};
 pub(crate) use hostname::hosts;
@@ -324,6 +326,16 @@ pub trait System: Observe {
     /// Starts a command in the background and returns its process id. Its output is
     /// discarded; a timeout does not apply.
     fn start(&self, command: &Command) -> Result<u32, CommandError>;
+
+    /// Starts a program that is asked line by line; see [`Conversation`].
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started, and always where no program can be talked to.
+    fn converse(&self, command: &Command) -> Result<Box<dyn Conversation>, CommandError> {
+        let source = io::Error::from(io::ErrorKind::Unsupported);
+        Err(CommandError::start(&command.program, source))
+    }
 
     /// Sends a signal to a process.
     fn signal(&self, pid: u32, signal: i32) -> io::Result<()>;

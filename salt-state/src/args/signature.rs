@@ -70,6 +70,26 @@ impl Signature {
         Some(this)
     }
 
+    /// A signature from its parts: parameters by position and by name alone, the names of
+    /// `*args` and `**kwargs`.
+    pub(crate) fn of(
+        name: &str,
+        mut by_position: Vec<Parameter>,
+        by_name: Vec<Parameter>,
+        rest: Option<String>,
+        extra: Option<String>,
+    ) -> Self {
+        let count = by_position.len();
+        by_position.extend(by_name);
+        Self {
+            name: name.to_owned(),
+            parameters: by_position,
+            rest,
+            extra,
+            by_position: count,
+        }
+    }
+
     /// The parameters that have names, in order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters

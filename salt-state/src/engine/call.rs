@@ -11,6 +11,7 @@ use super::schedule::NodeId;
 use super::{Engine, conditions, slots};
 use crate::args::Args;
 use crate::context::Context;
+use crate::foreign::{self, ForeignKind};
 use crate::plan::Plan;
 use crate::python;
 use crate::registry::CallError;
@@ -262,7 +263,10 @@ fn problems(engine: &Engine<'_>, low: &Map) -> Vec<String> {
         return problems;
     }
     let full = format!("{}.{}", part("state"), part("fun"));
-    if let Some(reason) = engine.base.registry.why_no_state(&full) {
+    if let Some(mut reason) = engine.base.registry.why_no_state(&full) {
+        if let Some(hint) = foreign::hint(ForeignKind::States, &full, engine.base) {
+            reason.push_str(&format!("\nHint: {hint}"));
+        }
         let place = match low.get("__sls__") {
             Some(sls) => format!(" in SLS '{}'", python::str(sls)),
             None => String::new(),

@@ -8,8 +8,11 @@ use salt_proto::{Map, Value};
 use crate::args::Args;
 use crate::context::Context;
 use crate::fnmatch;
+use crate::foreign::ForeignKind;
 use crate::python;
 use crate::registry::{CallError, Registry};
+
+mod sync;
 
 type Answer = Result<Value, CallError>;
 
@@ -57,20 +60,12 @@ const SYNC: &[(&str, &str)] = &[
         "sync_executors(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None)",
     ),
     (
-        "saltutil.sync_grains",
-        "sync_grains(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None, clean_pillar_cache=False)",
-    ),
-    (
         "saltutil.sync_log_handlers",
         "sync_log_handlers(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None)",
     ),
     (
         "saltutil.sync_matchers",
         "sync_matchers(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None)",
-    ),
-    (
-        "saltutil.sync_modules",
-        "sync_modules(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None)",
     ),
     (
         "saltutil.sync_output",
@@ -109,20 +104,12 @@ const SYNC: &[(&str, &str)] = &[
         "sync_serializers(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None)",
     ),
     (
-        "saltutil.sync_states",
-        "sync_states(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None)",
-    ),
-    (
         "saltutil.sync_thorium",
         "sync_thorium(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None)",
     ),
     (
         "saltutil.sync_tops",
         "sync_tops(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None)",
-    ),
-    (
-        "saltutil.sync_utils",
-        "sync_utils(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None)",
     ),
     (
         "saltutil.sync_wrapper",
@@ -142,15 +129,26 @@ pub(super) fn register(registry: &mut Registry) {
             |_, _| Ok(Value::List(Vec::new())),
         );
     }
+    sync::register(registry);
     registry.add(
         "saltutil.sync_all",
         "sync_all(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None, clean_pillar_cache=False)",
         "Fetches modules of all kinds; see saltutil.sync_modules.",
-        |_, context| {
+        |args, context| {
+            let mut all: Map = KINDS
+                .iter()
+                .map(|kind| (*kind, Value::List(Vec::new())))
+                .collect();
+            for kind in ForeignKind::ALL {
+                let fetched = sync::fetch(kind, args, context)?;
+                if kind == ForeignKind::Grains && !fetched.is_empty() {
+                    context.fire("grains_refresh", Map::new());
+                }
+                all.insert(kind.name(), fetched);
+            }
             context.fire("module_refresh", Map::new());
             context.fire("pillar_refresh", Map::new());
-            let nothing = KINDS.iter().map(|kind| (*kind, Value::List(Vec::new())));
-            Ok(nothing.collect::<Map>().into())
+            Ok(all.into())
         },
     );
     registry.add(

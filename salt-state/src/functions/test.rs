@@ -523,10 +523,10 @@ fn try_call(args: &Args, context: &Context<'_>) -> Answer {
         Err(error) if args.is_true("return_try_exception") => {
             let text = python::repr_str(&error.to_string());
             let kind = match &error {
-                CallError::Exception { kind, .. } => kind.as_str(),
+                CallError::Exception { kind, .. } | CallError::Raised { kind, .. } => kind.as_str(),
                 CallError::Arguments(_) => "TypeError",
                 CallError::Invocation(_) => "SaltInvocationError",
-                CallError::Unavailable(_) => "KeyError",
+                CallError::Unavailable(_) | CallError::Foreign { .. } => "KeyError",
                 CallError::CommandNotFound(_) => "CommandNotFoundError",
                 _ => "CommandExecutionError",
             };

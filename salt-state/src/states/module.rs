@@ -93,7 +93,11 @@ fn run_each(calls: &Map, context: &Context<'_>) -> Result<Done, CallError> {
             continue;
         }
         match context.registry.call(function, &args, context) {
-            Err(error @ (CallError::Execution(_) | CallError::Exception { .. })) => {
+            Err(
+                error @ (CallError::Execution(_)
+                | CallError::Exception { .. }
+                | CallError::Raised { .. }),
+            ) => {
                 return Err(error);
             }
             Err(error) => failures.push(format!("'{key}' failed: {error}")),

@@ -18,13 +18,15 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use super::accounts::{parse_group, parse_user};
 use super::metadata::Environment;
 use super::{
-    Command, CommandError, FileKind, FilesystemUsage, Group, Identity, Interface, Kernel, Metadata,
-    Node, Observe, Output, Protocol, System, Timestamp, User, WriteOptions, probe,
+    Command, CommandError, Conversation, FileKind, FilesystemUsage, Group, Identity, Interface,
+    Kernel, Metadata, Node, Observe, Output, Protocol, System, Timestamp, User, WriteOptions,
+    probe,
 };
 
 mod children;
 mod netlink;
 pub(super) mod process;
+mod talk;
 
 pub use children::Children;
 
@@ -430,6 +432,10 @@ impl System for Host {
 
     fn start(&self, command: &Command) -> Result<u32, CommandError> {
         process::start(command, self, None, self.children.as_ref())
+    }
+
+    fn converse(&self, command: &Command) -> Result<Box<dyn Conversation>, CommandError> {
+        talk::start(command, self, self.children.as_ref())
     }
 
     fn signal(&self, pid: u32, signal: i32) -> io::Result<()> {

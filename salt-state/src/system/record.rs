@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Command, CommandError, FilesystemUsage, Group, Identity, Interface, Kernel, Metadata, Node,
-    Observe, Output, Protocol, System, Timestamp, User, WriteOptions,
+    Command, CommandError, Conversation, FilesystemUsage, Group, Identity, Interface, Kernel,
+    Metadata, Node, Observe, Output, Protocol, System, Timestamp, User, WriteOptions,
 };
 
 /// One thing that was done, in the order it was asked for. Failed attempts count too.
@@ -271,6 +271,11 @@ impl System for Recorder<'_> {
     fn start(&self, command: &Command) -> Result<u32, CommandError> {
         self.note(Action::Start(command.clone()));
         self.inner.start(command)
+    }
+
+    fn converse(&self, command: &Command) -> Result<Box<dyn Conversation>, CommandError> {
+        self.note(Action::Start(command.clone()));
+        self.inner.converse(command)
     }
 
     fn signal(&self, pid: u32, signal: i32) -> io::Result<()> {

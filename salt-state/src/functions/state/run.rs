@@ -11,6 +11,7 @@ use crate::args::Args;
 use crate::compile::{self, Chunk, Compiled, Inputs, NO_MATCH, What};
 use crate::context::{Context, MinionData};
 use crate::engine::{self, Mode, Report};
+use crate::foreign::{self, ForeignKind};
 use crate::pillar;
 use crate::python;
 use crate::registry::{CallError, Registry};
@@ -251,9 +252,11 @@ fn one_chunk(args: &Args, context: &Context<'_>, low: Map) -> Answer {
     let full = full.join(".");
     if !context.registry.has_state(&full) {
         context.set_retcode(1);
-        return Ok(Value::List(vec![
-            format!("Specified state '{full}' was not found").into(),
-        ]));
+        let mut text = format!("Specified state '{full}' was not found");
+        if let Some(hint) = foreign::hint(ForeignKind::States, &full, context) {
+            text.push_str(&format!("\nHint: {hint}"));
+        }
+        return Ok(Value::List(vec![text.into()]));
     }
     if !low.contains_key("name") {
         context.set_retcode(1);

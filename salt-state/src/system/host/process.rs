@@ -55,7 +55,7 @@ pub(in crate::system) fn start(
     Ok(pid)
 }
 
-fn not_interrupted(job: Option<&Arc<Children>>) -> Result<(), CommandError> {
+pub(super) fn not_interrupted(job: Option<&Arc<Children>>) -> Result<(), CommandError> {
     match job.and_then(|job| job.ended_by()) {
         Some(signal) => Err(CommandError::Interrupted { signal }),
         None => Ok(()),
@@ -63,21 +63,21 @@ fn not_interrupted(job: Option<&Arc<Children>>) -> Result<(), CommandError> {
 }
 
 /// The child's ends and ours.
-struct Streams {
+pub(super) struct Streams {
     stdin: Option<(io::PipeReader, io::PipeWriter)>,
     stdout: (io::PipeReader, io::PipeWriter),
     stderr: Option<(io::PipeReader, io::PipeWriter)>,
 }
 
 /// Our ends of a child's streams.
-struct Ours {
-    stdin: Option<OwnedFd>,
-    stdout: OwnedFd,
-    stderr: Option<OwnedFd>,
+pub(super) struct Ours {
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: Option<OwnedFd>,
 }
 
 impl Streams {
-    fn new(command: &Command) -> io::Result<Self> {
+    pub(super) fn new(command: &Command) -> io::Result<Self> {
         Ok(Self {
             stdin: command.stdin.as_ref().map(|_| io::pipe()).transpose()?,
             stdout: io::pipe()?,
@@ -85,7 +85,7 @@ impl Streams {
         })
     }
 
-    fn spawn(
+    pub(super) fn spawn(
         self,
         command: &Command,
         accounts: &dyn Observe,
@@ -407,7 +407,7 @@ impl<'a> Watch<'a> {
             self.stderr.drain(limit)?;
         }
         self.stdin = None;
-        self.wait_for_end(deadline)
+        wait_for_end(&self.child, deadline)
     }
 
     fn wait_for_streams(&self, wait: Option<Duration>) -> io::Result<()> {
@@ -440,39 +440,6 @@ impl<'a> Watch<'a> {
         self.stdin = None;
     }
 
-    /// Waits until the child has ended, without collecting it.
-    fn wait_for_end(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
-        let Some(pid) = pid(&self.child) else {
-            return Ok(true);
-        };
-        let seen = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        let Some(deadline) = deadline else {
-            while let Err(error) = waitid(WaitId::Pid(pid), seen) {
-                if error != rustix::io::Errno::INTR {
-                    return Err(error.into());
-                }
-            }
-            return Ok(true);
-        };
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
-        loop {
-            if waitid(WaitId::Pid(pid), seen | WaitIdOptions::NOHANG)?.is_some() {
-                return Ok(true);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            match &pidfd {
-                Some(pidfd) => {
-                    poll_fds(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(left))?;
-                }
-                // Kernels before 5.3 cannot wait for a child with a limit.
-                None => std::thread::sleep(left.min(Duration::from_millis(5))),
-            }
-        }
-    }
-
     /// Signals everything the child started that stayed in its group.
     fn kill(&self, signal: Signal) {
         if let Some(pid) = pid(&self.child) {
@@ -481,11 +448,44 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn pid(child: &Child) -> Option<Pid> {
+/// Waits until the child has ended, without collecting it.
+pub(super) fn wait_for_end(child: &Child, deadline: Option<Instant>) -> io::Result<bool> {
+    let Some(pid) = pid(child) else {
+        return Ok(true);
+    };
+    let seen = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let Some(deadline) = deadline else {
+        while let Err(error) = waitid(WaitId::Pid(pid), seen) {
+            if error != rustix::io::Errno::INTR {
+                return Err(error.into());
+            }
+        }
+        return Ok(true);
+    };
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
+    loop {
+        if waitid(WaitId::Pid(pid), seen | WaitIdOptions::NOHANG)?.is_some() {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        match &pidfd {
+            Some(pidfd) => {
+                poll_fds(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(left))?;
+            }
+            // Kernels before 5.3 cannot wait for a child with a limit.
+            None => std::thread::sleep(left.min(Duration::from_millis(5))),
+        }
+    }
+}
+
+pub(super) fn pid(child: &Child) -> Option<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
-fn poll_fds(fds: &mut [PollFd<'_>], wait: Option<Duration>) -> io::Result<()> {
+pub(super) fn poll_fds(fds: &mut [PollFd<'_>], wait: Option<Duration>) -> io::Result<()> {
     let wait = wait.map(|wait| Timespec {
         tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: wait.subsec_nanos().into(),

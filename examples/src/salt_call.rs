@@ -429,7 +429,7 @@ impl Call<'_> {
                 eprintln!("Command required for '{name}' not found: {error}");
             }
             CallError::Exception { .. } | CallError::Raised { .. } => {
-                eprintln!("{}", error.traceback().trim_end())
+                eprintln!("{}", error.traceback().trim_end());
             }
             _ => eprintln!("{error}"),
         }

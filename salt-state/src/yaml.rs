@@ -73,10 +73,7 @@ impl Default for Limits {
 /// that is too large or too deep.
 pub fn load(text: &str) -> Result<Value, Error> {
     let limits = Limits::default();
-    match parse(text, 0, &limits)? {
-        Some(node) => node.expand(limits.nodes),
-        None => Ok(Value::Null),
-    }
+    Ok(parse_within(text, 0, &limits)?.map_or(Value::Null, |node| node.to_value()))
 }
 
 /// Loads one document and keeps places and sharing; `None` when there is none.
@@ -88,10 +85,38 @@ pub fn load(text: &str) -> Result<Value, Error> {
 /// As [`load`]. The size that aliases expand to is not checked here; see
 /// [`Node::check_size`].
 pub fn parse(text: &str, document: u32, limits: &Limits) -> Result<Option<Node>, Error> {
+    Ok(parse_tree(text, document, limits)?.map(|(node, _)| node))
+}
+
+/// [`parse`], with a check of what aliases expand to where there are any.
+///
+/// # Errors
+///
+/// As [`load`].
+pub(crate) fn parse_within(
+    text: &str,
+    document: u32,
+    limits: &Limits,
+) -> Result<Option<Node>, Error> {
+    let Some((node, shared)) = parse_tree(text, document, limits)? else {
+        return Ok(None);
+    };
+    // Without aliases there are as many nodes as were read, which is limited too.
+    if shared {
+        node.check_size(limits.nodes)?;
+    }
+    Ok(Some(node))
+}
+
+/// The root, and whether there are aliases or merge keys.
+fn parse_tree(text: &str, document: u32, limits: &Limits) -> Result<Option<(Node, bool)>, Error> {
     let text = prepare(text, limits)?;
     let (tree, root) = raw::read(text, limits)?;
+    let shared = tree.shared;
     match root {
-        Some(root) => construct::construct(tree, root, document, limits).map(Some),
+        Some(root) => {
+            construct::construct(tree, root, document, limits).map(|node| Some((node, shared)))
+        }
         None => Ok(None),
     }
 }
@@ -102,9 +127,17 @@ fn prepare<'t>(text: &'t str, limits: &Limits) -> Result<&'t str, Error> {
     if text.len() > limits.bytes {
         return Err(Error::unplaced(Kind::Limit, "the YAML text is too long"));
     }
-    if let Some((index, ch)) = text.char_indices().find(|&(_, ch)| !is_printable(ch)) {
+    let usual = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
+    let checked = text
+        .as_bytes()
+        .iter()
+        .take_while(|byte| usual(byte))
+        .count();
+    // From the first byte on that is not plain ASCII, character by character.
+    let rest = text.get(checked..).unwrap_or_default();
+    if let Some((index, ch)) = rest.char_indices().find(|&(_, ch)| !is_printable(ch)) {
         let mark = Mark {
-            index,
+            index: checked + index,
             ..Mark::default()
         };
         return Err(Error::plain(

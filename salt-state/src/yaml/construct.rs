@@ -167,11 +167,9 @@ impl Constructor<'_> {
         match work {
             Work::Unfit(id) => return Err(unfit(self.raw(id)?)),
             Work::List(id, target) => {
-                let RawKind::Sequence(items) = &self.raw(id)?.kind else {
-                    return Ok(());
-                };
+                let items = self.items(id);
                 let mut nodes = Vec::with_capacity(items.len());
-                for item in items.clone() {
+                for item in items {
                     nodes.push(self.begin(item)?);
                 }
                 *target.borrow_mut() = nodes;
@@ -205,6 +203,26 @@ impl Constructor<'_> {
         Ok(())
     }
 
+    /// The items of a sequence, of which nothing is left in the tree unless it is shared.
+    fn items(&mut self, id: NodeId) -> Vec<NodeId> {
+        let shared = self.tree.shared;
+        match self.tree.nodes.get_mut(id).map(|raw| &mut raw.kind) {
+            Some(RawKind::Sequence(items)) if shared => items.clone(),
+            Some(RawKind::Sequence(items)) => std::mem::take(items),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same for the entries of a mapping.
+    fn pairs(&mut self, id: NodeId) -> Vec<(NodeId, NodeId)> {
+        let shared = self.tree.shared;
+        match self.tree.nodes.get_mut(id).map(|raw| &mut raw.kind) {
+            Some(RawKind::Mapping(pairs)) if shared => pairs.clone(),
+            Some(RawKind::Mapping(pairs)) => std::mem::take(pairs),
+            _ => Vec::new(),
+        }
+    }
+
     fn single_pair(&self, id: NodeId, start: Mark) -> Result<(NodeId, NodeId), Error> {
         const PAIRS: &str = "while constructing pairs";
         let raw = self.raw(id)?;
@@ -234,12 +252,8 @@ impl Constructor<'_> {
 
     fn mapping(&mut self, id: NodeId) -> Result<NodeMap, Error> {
         self.flatten(id, 0)?;
-        let raw = self.raw(id)?;
-        let start = raw.start;
-        let RawKind::Mapping(pairs) = &raw.kind else {
-            return Ok(NodeMap::new());
-        };
-        let pairs = pairs.clone();
+        let start = self.raw(id)?.start;
+        let pairs = self.pairs(id);
         let mut entries = NodeMap::with_capacity(pairs.len());
         for (key_id, value_id) in pairs {
             let key_raw = self.raw(key_id)?;
@@ -255,7 +269,12 @@ impl Constructor<'_> {
                 ));
             };
             let value = self.begin(value_id)?;
-            if entries.contains_key(&key) {
+            let key_span = self.span(key_start, key_end);
+            let entry = Entry {
+                key: key_span,
+                value,
+            };
+            if let Err(key) = entries.insert_new(key, entry) {
                 return Err(Error::with_context(
                     Kind::Constructor,
                     MAPPING,
@@ -264,14 +283,6 @@ impl Constructor<'_> {
                     key_start,
                 ));
             }
-            let key_span = self.span(key_start, key_end);
-            entries.insert(
-                key,
-                Entry {
-                    key: key_span,
-                    value,
-                },
-            );
         }
         Ok(entries)
     }

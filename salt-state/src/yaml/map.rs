@@ -1,11 +1,10 @@
 //! The mapping of a node: insertion order, few keys as a rule.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 
 use salt_proto::Value;
 
-use super::node::Entry;
+use super::node::{Entry, Node};
 
 /// From this many entries on, keys are found through hashes.
 const INDEXED_FROM: usize = 12;
@@ -18,7 +17,78 @@ const INDEXED_FROM: usize = 12;
 pub struct NodeMap {
     entries: Vec<(Value, Entry)>,
     /// Positions by hash of the key, once there are many.
-    index: Option<HashMap<u64, Vec<u32>>>,
+    index: Option<Box<Index>>,
+}
+
+/// An open-addressing table of hashes and positions; a position is stored one up, zero is
+/// free. At most half of the slots are used.
+#[derive(Clone, Debug)]
+struct Index {
+    slots: Vec<(u32, u32)>,
+    random: RandomState,
+}
+
+impl Index {
+    fn of(entries: &[(Value, Entry)]) -> Self {
+        let mut index = Self {
+            slots: vec![(0, 0); (entries.len() * 4).next_power_of_two()],
+            random: RandomState::new(),
+        };
+        for (at, (key, _)) in entries.iter().enumerate() {
+            let hash = key.hash_code(&index.random);
+            index.put(hash, at);
+        }
+        index
+    }
+
+    /// Adds an entry whose key is not there yet; a table that is half full grows.
+    fn add(&mut self, key: &Value, at: usize) {
+        if (at + 1) * 2 > self.slots.len() {
+            let slots = vec![(0, 0); self.slots.len() * 2];
+            for (hash, position) in std::mem::replace(&mut self.slots, slots) {
+                if position != 0 {
+                    self.put(hash, position as usize - 1);
+                }
+            }
+        }
+        let hash = key.hash_code(&self.random);
+        self.put(hash, at);
+    }
+
+    fn put(&mut self, hash: u32, at: usize) {
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.slots[slot].1 != 0 {
+            slot = (slot + 1) & mask;
+        }
+        // A vector of more than 2³² entries does not exist.
+        self.slots[slot] = (hash, u32::try_from(at + 1).unwrap_or(u32::MAX));
+    }
+
+    fn find(&self, key: &(impl Lookup + ?Sized), entries: &[(Value, Entry)]) -> Option<usize> {
+        let hash = key.hash_code(&self.random);
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        loop {
+            match self.slots[slot] {
+                (_, 0) => return None,
+                (known, at) if known == hash => {
+                    let at = at as usize - 1;
+                    if entries.get(at).is_some_and(|(known, _)| key.is(known)) {
+                        return Some(at);
+                    }
+                }
+                _ => {}
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+}
+
+/// The low half, which is all that a table needs.
+#[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
+fn low(hash: u64) -> u32 {
+    hash as u32
 }
 
 /// Text to look up in a [`NodeMap`], which spares making a value of it.
@@ -31,7 +101,7 @@ pub trait Lookup {
     fn is(&self, key: &Value) -> bool;
 
     /// A hash that agrees with that of the key it is.
-    fn hash_code(&self) -> u64;
+    fn hash_code(&self, random: &RandomState) -> u32;
 }
 
 impl Lookup for Value {
@@ -39,10 +109,8 @@ impl Lookup for Value {
         self == key
     }
 
-    fn hash_code(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        hasher.finish()
+    fn hash_code(&self, random: &RandomState) -> u32 {
+        low(random.hash_one(self))
     }
 }
 
@@ -51,11 +119,9 @@ impl Lookup for Text<'_> {
         key.as_str() == Some(self.0)
     }
 
-    fn hash_code(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
+    fn hash_code(&self, random: &RandomState) -> u32 {
         // A value hashes its text as the text itself.
-        self.0.hash(&mut hasher);
-        hasher.finish()
+        low(random.hash_one(self.0))
     }
 }
 
@@ -86,26 +152,24 @@ impl NodeMap {
     fn position(&self, key: &(impl Lookup + ?Sized)) -> Option<usize> {
         match &self.index {
             None => self.entries.iter().position(|(known, _)| key.is(known)),
-            Some(index) => index
-                .get(&key.hash_code())?
-                .iter()
-                .filter_map(|&at| usize::try_from(at).ok())
-                .find(|&at| self.entries.get(at).is_some_and(|(known, _)| key.is(known))),
+            Some(index) => index.find(key, &self.entries),
         }
     }
 
     fn rebuild(&mut self) {
-        if self.entries.len() < INDEXED_FROM {
-            self.index = None;
-            return;
+        let many = self.entries.len() >= INDEXED_FROM;
+        self.index = many.then(|| Box::new(Index::of(&self.entries)));
+    }
+
+    /// Appends an entry whose key is not there.
+    fn push(&mut self, key: Value, entry: Entry) {
+        if let Some(index) = &mut self.index {
+            index.add(&key, self.entries.len());
         }
-        let mut index: HashMap<u64, Vec<u32>> = HashMap::with_capacity(self.entries.len());
-        for (at, (key, _)) in self.entries.iter().enumerate() {
-            if let Ok(at) = u32::try_from(at) {
-                index.entry(key.hash_code()).or_default().push(at);
-            }
+        self.entries.push((key, entry));
+        if self.index.is_none() && self.entries.len() >= INDEXED_FROM {
+            self.rebuild();
         }
-        self.index = Some(index);
     }
 
     /// The entry of a key.
@@ -130,20 +194,7 @@ impl NodeMap {
         if let Some(known) = self.get_mut(&key) {
             return Some(std::mem::replace(known, entry));
         }
-        match &mut self.index {
-            Some(index) => {
-                if let Ok(at) = u32::try_from(self.entries.len()) {
-                    index.entry(key.hash_code()).or_default().push(at);
-                }
-                self.entries.push((key, entry));
-            }
-            None => {
-                self.entries.push((key, entry));
-                if self.entries.len() >= INDEXED_FROM {
-                    self.rebuild();
-                }
-            }
-        }
+        self.push(key, entry);
         None
     }
 
@@ -152,8 +203,8 @@ impl NodeMap {
         let at = match self.position(key) {
             Some(at) => at,
             None => {
-                self.insert(key.clone(), make());
-                self.entries.len().saturating_sub(1)
+                self.push(key.clone(), make());
+                self.entries.len() - 1
             }
         };
         // The position was found or made just now.
@@ -206,6 +257,26 @@ impl NodeMap {
         self.iter().next_back()
     }
 
+    /// Sets an entry whose key is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// The key, when it is there; nothing is set then.
+    pub fn insert_new(&mut self, key: Value, entry: Entry) -> Result<(), Value> {
+        match self.position(&key) {
+            Some(_) => Err(key),
+            None => {
+                self.push(key, entry);
+                Ok(())
+            }
+        }
+    }
+
+    /// The value at a position, for changing.
+    pub fn value_at_mut(&mut self, at: usize) -> Option<&mut Node> {
+        self.entries.get_mut(at).map(|(_, entry)| &mut entry.value)
+    }
+
     /// The entry at a position.
     pub fn get_index(&self, at: usize) -> Option<(&Value, &Entry)> {
         self.entries.get(at).map(|(key, entry)| (key, entry))
@@ -222,6 +293,8 @@ impl FromIterator<(Value, Entry)> for NodeMap {
 
 impl Extend<(Value, Entry)> for NodeMap {
     fn extend<I: IntoIterator<Item = (Value, Entry)>>(&mut self, entries: I) {
+        let entries = entries.into_iter();
+        self.entries.reserve(entries.size_hint().0);
         for (key, entry) in entries {
             self.insert(key, entry);
         }

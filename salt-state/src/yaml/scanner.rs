@@ -77,6 +77,8 @@ pub(super) struct Scanner<'a> {
     mark: Mark,
     tokens: VecDeque<Token>,
     taken: usize,
+    /// Whether nothing that is still to be read can come before the first token.
+    ready: bool,
     started: bool,
     ended: bool,
     flow_level: usize,
@@ -94,6 +96,7 @@ impl<'a> Scanner<'a> {
             mark: Mark::default(),
             tokens: VecDeque::new(),
             taken: 0,
+            ready: false,
             started: false,
             ended: false,
             flow_level: 0,
@@ -105,7 +108,18 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next token without taking it.
+    #[inline]
     pub(super) fn peek(&mut self) -> Result<&Token, Error> {
+        let mark = self.mark;
+        if !self.ready {
+            self.make_ready()?;
+        }
+        self.tokens
+            .front()
+            .ok_or_else(|| Error::plain(Kind::Scanner, "unexpected end of stream", mark))
+    }
+
+    fn make_ready(&mut self) -> Result<(), Error> {
         self.fetch_more()?;
         let mark = self.mark;
         if self.tokens.is_empty() {
@@ -115,9 +129,8 @@ impl<'a> Scanner<'a> {
                 end: mark,
             });
         }
-        self.tokens
-            .front()
-            .ok_or_else(|| Error::plain(Kind::Scanner, "unexpected end of stream", mark))
+        self.ready = true;
+        Ok(())
     }
 
     /// Takes the token that [`Self::peek`] showed.
@@ -125,6 +138,7 @@ impl<'a> Scanner<'a> {
         self.peek()?;
         let mark = self.mark;
         self.taken += 1;
+        self.ready = false;
         self.tokens
             .pop_front()
             .ok_or_else(|| Error::plain(Kind::Scanner, "unexpected end of stream", mark))
@@ -188,6 +202,25 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Steps over the characters of one byte that are `plain`, none of which may be a break.
+    fn skip_while(&mut self, plain: impl Fn(u8) -> bool) {
+        let rest = self.bytes.get(self.mark.index..).unwrap_or_default();
+        let length = rest.iter().take_while(|byte| plain(**byte)).count();
+        self.mark.index += length;
+        self.mark.column += length;
+    }
+
+    /// Steps over the rest of a line.
+    fn skip_rest(&mut self) {
+        loop {
+            self.skip_while(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+            if self.is_break_or_end(0) {
+                return;
+            }
+            self.skip();
+        }
+    }
+
     /// Steps over one line break.
     fn skip_line(&mut self) {
         if self.byte(0) == b'\r' && self.byte(1) == b'\n' {
@@ -208,14 +241,15 @@ impl<'a> Scanner<'a> {
         out.push_str(self.text.get(start..self.mark.index).unwrap_or_default());
     }
 
-    /// Moves one line break to `out`, normalised.
-    fn read_line(&mut self, out: &mut String) {
+    /// Steps over one line break and gives it, normalised; nothing where there is none.
+    fn read_break(&mut self) -> &'static str {
         let start = self.mark.index;
         self.skip_line();
         match self.text.get(start..self.mark.index) {
-            Some(text @ ("\u{2028}" | "\u{2029}")) => out.push_str(text),
-            Some("") | None => {}
-            Some(_) => out.push('\n'),
+            Some("\u{2028}") => "\u{2028}",
+            Some("\u{2029}") => "\u{2029}",
+            Some("") | None => "",
+            Some(_) => "\n",
         }
     }
 
@@ -415,6 +449,7 @@ impl<'a> Scanner<'a> {
     fn skip_to_token(&mut self) {
         loop {
             if self.mark.column == 0
+                && self.byte(0) == 0xEF
                 && self
                     .text
                     .get(self.mark.index..)
@@ -428,9 +463,7 @@ impl<'a> Scanner<'a> {
                 self.skip();
             }
             if self.byte(0) == b'#' {
-                while !self.is_break_or_end(0) {
-                    self.skip();
-                }
+                self.skip_rest();
             }
             if !self.is_break(0) {
                 return;

@@ -6,7 +6,7 @@ use super::{Error, Kind, Mark, Scanner, Style, Token, TokenData};
 #[derive(Default)]
 struct Gap {
     whitespace: String,
-    first_break: String,
+    first_break: &'static str,
     more_breaks: String,
     /// Whether a break was seen since the last text.
     broken: bool,
@@ -23,10 +23,10 @@ impl Gap {
                     out.push_str(&self.more_breaks);
                 }
             } else {
-                out.push_str(&self.first_break);
+                out.push_str(self.first_break);
                 out.push_str(&self.more_breaks);
             }
-            self.first_break.clear();
+            self.first_break = "";
             self.more_breaks.clear();
             self.broken = false;
         } else {
@@ -75,6 +75,10 @@ impl Scanner<'_> {
                     text_seen = true;
                 }
                 self.skip();
+                // What means nothing inside a plain scalar, wherever it stands.
+                self.skip_while(|byte| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/')
+                });
                 end = self.mark;
             }
             out.push_str(self.text.get(run..self.mark.index).unwrap_or_default());
@@ -115,10 +119,10 @@ impl Scanner<'_> {
 
     fn read_gap_break(&mut self, gap: &mut Gap) {
         if gap.broken {
-            self.read_line(&mut gap.more_breaks);
+            gap.more_breaks.push_str(self.read_break());
         } else {
             gap.whitespace.clear();
-            self.read_line(&mut gap.first_break);
+            gap.first_break = self.read_break();
             gap.broken = true;
         }
     }
@@ -153,7 +157,12 @@ impl Scanner<'_> {
                 } else if !single && byte == b'\\' {
                     self.scan_escape(start, &mut out)?;
                 } else {
-                    self.read(&mut out);
+                    let run = self.mark.index;
+                    self.skip();
+                    self.skip_while(|byte| {
+                        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/')
+                    });
+                    out.push_str(self.text.get(run..self.mark.index).unwrap_or_default());
                 }
             }
             if self.byte(0) == quote {
@@ -261,9 +270,7 @@ impl Scanner<'_> {
             self.skip();
         }
         if self.byte(0) == b'#' {
-            while !self.is_break_or_end(0) {
-                self.skip();
-            }
+            self.skip_rest();
         }
         if !self.is_break_or_end(0) {
             return self.error(
@@ -283,7 +290,7 @@ impl Scanner<'_> {
         let mut out = String::new();
         let mut breaks = String::new();
         self.scan_block_breaks(&mut indent, &mut breaks, start, &mut end)?;
-        let mut leading_break = String::new();
+        let mut leading_break = "";
         let mut leading_blank = false;
         while self.column() == indent && !self.at_end() {
             let trailing_blank = self.is_blank(0);
@@ -292,22 +299,19 @@ impl Scanner<'_> {
                     out.push(' ');
                 }
             } else {
-                out.push_str(&leading_break);
+                out.push_str(leading_break);
             }
-            leading_break.clear();
             out.push_str(&breaks);
             breaks.clear();
             leading_blank = trailing_blank;
             let run = self.mark.index;
-            while !self.is_break_or_end(0) {
-                self.skip();
-            }
+            self.skip_rest();
             out.push_str(self.text.get(run..self.mark.index).unwrap_or_default());
-            self.read_line(&mut leading_break);
+            leading_break = self.read_break();
             self.scan_block_breaks(&mut indent, &mut breaks, start, &mut end)?;
         }
         if keep != Some(false) {
-            out.push_str(&leading_break);
+            out.push_str(leading_break);
         }
         if keep == Some(true) {
             out.push_str(&breaks);
@@ -351,7 +355,7 @@ impl Scanner<'_> {
             if !self.is_break(0) {
                 break;
             }
-            self.read_line(breaks);
+            breaks.push_str(self.read_break());
             *end = self.mark;
         }
         if *indent == 0 {

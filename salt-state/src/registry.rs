@@ -1,8 +1,10 @@
 //! Functions by name, and how one is called.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Bound;
+use std::sync::{Arc, OnceLock};
 
 use salt_proto::{Map, Value};
 
@@ -164,18 +166,62 @@ pub struct JobsOutcome {
 
 #[derive(Clone)]
 struct Entry {
-    function: Arc<dyn Function>,
-    signature: Option<Signature>,
+    function: Callee,
+    signature: Stated,
     doc: &'static str,
     outputter: Option<&'static str>,
+}
+
+/// A function: one of ours is a plain pointer, so that a registry of a thousand of them
+/// is made without allocating each.
+#[derive(Clone)]
+enum Callee {
+    Ours(fn(&Args, &Context<'_>) -> Result<Value, CallError>),
+    Given(Arc<dyn Function>),
+}
+
+impl Callee {
+    fn call(&self, args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
+        match self {
+            Self::Ours(function) => function(args, context),
+            Self::Given(function) => function.call(args, context),
+        }
+    }
 }
 
 #[derive(Clone)]
 struct StateEntry {
     state: Arc<dyn State>,
-    signature: Option<Signature>,
+    signature: Stated,
     doc: &'static str,
 }
+
+/// The signature that a function stated, if any. Ours are read when they are needed:
+/// a program calls few of all functions.
+#[derive(Clone)]
+enum Stated {
+    No,
+    Made(Signature),
+    Written(&'static str, OnceLock<Option<Signature>>),
+}
+
+impl Stated {
+    fn written(name: &str, text: &'static str) -> Self {
+        debug_assert!(Signature::parse(text).is_some(), "signature of {name}");
+        Self::Written(text, OnceLock::new())
+    }
+
+    fn get(&self) -> Option<&Signature> {
+        match self {
+            Self::No => None,
+            Self::Made(signature) => Some(signature),
+            Self::Written(text, read) => read.get_or_init(|| Signature::parse(text)).as_ref(),
+        }
+    }
+}
+
+/// A name: those of our functions are part of the program.
+type Name = Cow<'static, str>;
 
 /// The functions that can be called and the states that can be declared, by Salt's names.
 ///
@@ -196,8 +242,8 @@ struct StateEntry {
 /// ```
 #[derive(Clone, Default)]
 pub struct Registry {
-    functions: BTreeMap<String, Entry>,
-    states: BTreeMap<String, StateEntry>,
+    functions: BTreeMap<Name, Entry>,
+    states: BTreeMap<Name, StateEntry>,
     inits: BTreeMap<String, ModInit>,
     aggregates: BTreeMap<String, ModAggregate>,
     unusable: BTreeMap<String, String>,
@@ -234,7 +280,7 @@ impl Registry {
     /// Adds or replaces a state that takes its arguments as they come.
     #[must_use]
     pub fn state(mut self, name: impl Into<String>, state: impl State + 'static) -> Self {
-        self.insert_state(name.into(), None, "", state);
+        self.insert_state(name.into().into(), Stated::No, "", state);
         self
     }
 
@@ -248,7 +294,7 @@ impl Registry {
         doc: &'static str,
         state: impl State + 'static,
     ) -> Self {
-        self.insert_state(name.into(), Some(signature), doc, state);
+        self.insert_state(name.into().into(), Stated::Made(signature), doc, state);
         self
     }
 
@@ -268,15 +314,14 @@ impl Registry {
         doc: &'static str,
         state: fn(&Args, &Check<'_>) -> Result<Plan, CallError>,
     ) {
-        let signature = Signature::parse(signature);
-        debug_assert!(signature.is_some(), "signature of {name}");
-        self.insert_state(name.to_owned(), signature, doc, state);
+        let signature = Stated::written(name, signature);
+        self.insert_state(name.into(), signature, doc, state);
     }
 
     fn insert_state(
         &mut self,
-        name: String,
-        signature: Option<Signature>,
+        name: Name,
+        signature: Stated,
         doc: &'static str,
         state: impl State + 'static,
     ) {
@@ -319,13 +364,14 @@ impl Registry {
         let foreign = self.foreign.as_ref()?;
         let (module, _) = name.split_once('.')?;
         let first = format!("{module}.");
+        let from = (Bound::Included(first.as_str()), Bound::Unbounded);
         let ours = match kind {
             ForeignKind::States => {
-                let next = self.states.range(first.clone()..).next();
+                let next = self.states.range::<str, _>(from).next();
                 next.is_some_and(|(name, _)| name.starts_with(&first))
             }
             _ => {
-                let next = self.functions.range(first.clone()..).next();
+                let next = self.functions.range::<str, _>(from).next();
                 next.is_some_and(|(name, _)| name.starts_with(&first))
             }
         };
@@ -369,13 +415,13 @@ impl Registry {
 
     /// The names of all states of ours, sorted.
     pub fn state_names(&self) -> impl Iterator<Item = &str> {
-        self.states.keys().map(String::as_str)
+        self.states.keys().map(AsRef::as_ref)
     }
 
     /// The signature of a state, if it stated one.
     pub fn state_signature(&self, name: &str) -> Option<&Signature> {
         match self.states.get(name) {
-            Some(entry) => entry.signature.as_ref(),
+            Some(entry) => entry.signature.get(),
             None => Some(&self.foreign(ForeignKind::States, name)?.1.signature),
         }
     }
@@ -418,7 +464,7 @@ impl Registry {
                 None => Err(CallError::Unavailable(name.to_owned())),
             };
         };
-        match &entry.signature {
+        match entry.signature.get() {
             Some(signature) => entry.state.check(&signature.bind(args)?, check),
             None => entry.state.check(args, check),
         }
@@ -428,10 +474,10 @@ impl Registry {
     #[must_use]
     pub fn function(mut self, name: impl Into<String>, function: impl Function + 'static) -> Self {
         self.functions.insert(
-            name.into(),
+            name.into().into(),
             Entry {
-                function: Arc::new(function),
-                signature: None,
+                function: Callee::Given(Arc::new(function)),
+                signature: Stated::No,
                 doc: "",
                 outputter: None,
             },
@@ -450,10 +496,10 @@ impl Registry {
         function: impl Function + 'static,
     ) -> Self {
         self.functions.insert(
-            name.into(),
+            name.into().into(),
             Entry {
-                function: Arc::new(function),
-                signature: Some(signature),
+                function: Callee::Given(Arc::new(function)),
+                signature: Stated::Made(signature),
                 doc,
                 outputter: None,
             },
@@ -469,13 +515,11 @@ impl Registry {
         doc: &'static str,
         function: fn(&Args, &Context<'_>) -> Result<Value, CallError>,
     ) {
-        let signature = Signature::parse(signature);
-        debug_assert!(signature.is_some(), "signature of {name}");
         self.functions.insert(
-            name.to_owned(),
+            name.into(),
             Entry {
-                function: Arc::new(function),
-                signature,
+                function: Callee::Ours(function),
+                signature: Stated::written(name, signature),
                 doc,
                 outputter: None,
             },
@@ -503,14 +547,16 @@ impl Registry {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let foreign = self.foreign_catalog(ForeignKind::Modules);
         let foreign = foreign.into_iter().flat_map(|all| all.functions.keys());
-        let foreign = foreign.filter(|name| !self.functions.contains_key(*name));
-        self.functions.keys().chain(foreign).map(String::as_str)
+        let foreign = foreign
+            .map(String::as_str)
+            .filter(|name| !self.functions.contains_key(*name));
+        self.functions.keys().map(AsRef::as_ref).chain(foreign)
     }
 
     /// The signature of a function, if it stated one.
     pub fn signature(&self, name: &str) -> Option<&Signature> {
         match self.functions.get(name) {
-            Some(entry) => entry.signature.as_ref(),
+            Some(entry) => entry.signature.get(),
             None => Some(&self.foreign(ForeignKind::Modules, name)?.1.signature),
         }
     }
@@ -542,7 +588,7 @@ impl Registry {
         let Some(entry) = self.functions.get(name) else {
             return self.call_foreign(name, args, context);
         };
-        match &entry.signature {
+        match entry.signature.get() {
             Some(signature) => entry.function.call(&signature.bind(args)?, context),
             None => entry.function.call(args, context),
         }
@@ -672,7 +718,7 @@ impl Registry {
             .functions
             .iter()
             .filter(|(known, _)| known.starts_with(name))
-            .map(|(known, entry)| (known.as_str(), entry.doc))
+            .map(|(known, entry)| (known.as_ref(), entry.doc))
             .collect();
         if docs.is_empty() {
             return None;

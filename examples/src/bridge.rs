@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use salt_proto::Map;
+use salt_state::grains::Grains;
 use salt_state::{Bridge, BridgeSettings, MinionData, Registry, Sources, System};
 
 use crate::config::MinionConfig;
@@ -13,7 +14,7 @@ pub(crate) fn new(
     config: &MinionConfig,
     system: Arc<dyn System>,
     sources: Option<Arc<dyn Sources>>,
-    grains: Map,
+    grains: Grains,
 ) -> Option<Bridge> {
     let settings = BridgeSettings::of(&config.opts)?;
     let minion = MinionData {
@@ -26,7 +27,7 @@ pub(crate) fn new(
 }
 
 /// Lays the grains of the bridge's modules over others.
-pub(crate) fn add_grains(bridge: Option<&Bridge>, grains: &mut Map) {
+pub(crate) fn add_grains(bridge: Option<&Bridge>, grains: &mut Grains) {
     match bridge.map(Bridge::grains) {
         None => {}
         Some(Ok(found)) => grains.extend(found),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use salt_crypto::{Encryption, Fingerprint, Signing};
 use salt_proto::{Job, Map, MinionId, Profile, Return, Value};
+use salt_state::grains::Grains;
 use salt_state::{Context, Host, MinionData, Observe, Registry, Sources, System};
 use salt_transport::pki::KeyPairOptions;
 use salt_transport::{
@@ -88,10 +89,11 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
 /// come there by `saltutil.sync_grains`.
 fn grains(config: &MinionConfig) -> Map {
     let host = Arc::new(Host::new());
-    let mut grains = salt_state::grains::gather(host.as_ref(), &config.opts, &config.config_dir);
+    let grains = salt_state::grains::gather(host.as_ref(), &config.opts, &config.config_dir);
+    let mut grains = Grains::from(grains);
     let bridge = bridge::new(config, host, None, grains.clone());
     bridge::add_grains(bridge.as_ref(), &mut grains);
-    grains
+    grains.into()
 }
 
 /// Everything about identity, master and security, by the configuration. `salt-call` uses it too.
@@ -275,7 +277,7 @@ impl Worker {
     fn data(&self) -> MinionData {
         MinionData {
             id: self.config.id.clone(),
-            grains: Map::clone(&self.handle.grains()),
+            grains: Map::clone(&self.handle.grains()).into(),
             pillar: Map::clone(&self.handle.pillar()),
             config: self.config.opts.clone(),
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use salt_proto::{Jid, Map, Value};
+use salt_state::grains::{Grains, gather_lazily};
 use salt_state::{Args, CallError, Context, Host, MinionData, Registry, Sources, System};
 use salt_transport::{FileClient, MinionHandle, MinionSettings, MinionStatus, Tcp};
 
@@ -188,13 +189,13 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
         false => Args::from_words(words, &verbatim),
     };
     let grains = match parsed.has("--skip-grains") {
-        true => Map::new(),
-        false => salt_state::grains::gather(&host, &config.opts, &config.config_dir),
+        true => Grains::default(),
+        false => gather_lazily(Arc::new(host), &config.opts, &config.config_dir),
     };
     let call = Call {
         parsed,
-        config,
-        registry,
+        config: Arc::new(config),
+        registry: Arc::new(registry),
         grains,
         jid: new_jid(),
         function,
@@ -233,9 +234,9 @@ fn print_docs(registry: &Registry, wanted: &[String]) {
 
 struct Call<'a> {
     parsed: &'a Parsed,
-    config: MinionConfig,
-    registry: Registry,
-    grains: Map,
+    config: Arc<MinionConfig>,
+    registry: Arc<Registry>,
+    grains: Grains,
     jid: Jid,
     function: String,
     arguments: Args,
@@ -258,8 +259,8 @@ impl Call<'_> {
     /// All that a call needs, for another thread.
     fn asked(&self) -> Asked {
         Asked {
-            registry: self.registry.clone(),
-            config: Arc::new(self.config.clone()),
+            registry: Arc::clone(&self.registry),
+            config: Arc::clone(&self.config),
             grains: self.grains.clone(),
             jid: self.jid.to_string(),
             function: self.function.clone(),
@@ -272,7 +273,7 @@ impl Call<'_> {
         let runtime = daemon::runtime()?;
         let outcome = runtime.block_on(async {
             let builder = minion::builder(&self.config)?
-                .grains(self.grains.clone())
+                .grains(self.grains.clone().into())
                 .settings(MinionSettings { subscribe: false, start_event: false, ..MinionSettings::default() });
             let handle = builder.handle();
             let address = minion::address(&self.config)?;
@@ -357,7 +358,10 @@ impl Call<'_> {
         } else {
             shown.insert("local", std::mem::take(&mut outcome.value));
         }
-        self.print(&shown.into(), outcome.outputter.as_deref())?;
+        let shown = shown.into();
+        self.print(&shown, outcome.outputter.as_deref())?;
+        // The process ends now: what it made of a large tree need not be taken apart first.
+        std::mem::forget(shown);
         Ok(match outcome.retcode {
             0 => 0,
             code if self.parsed.has("--retcode-passthrough") => {
@@ -452,9 +456,9 @@ fn is_about_keywords(error: &CallError) -> bool {
 
 /// A call, with all it needs.
 struct Asked {
-    registry: Registry,
+    registry: Arc<Registry>,
     config: Arc<MinionConfig>,
-    grains: Map,
+    grains: Grains,
     jid: String,
     function: String,
     arguments: Args,

@@ -23,6 +23,7 @@ use salt_proto::{Map, Value};
 use crate::args::{Parameter, Signature};
 use crate::context::MinionData;
 use crate::foreign::{self, Catalog, Described, Foreign, ForeignKind, ModuleFile};
+use crate::grains::Grains;
 use crate::registry::CallError;
 use crate::sources::Sources;
 use crate::system::{Command, Conversation, System, WriteOptions};
@@ -123,7 +124,7 @@ struct Running {
     directory: PathBuf,
     system: Arc<dyn System>,
     /// What it was told last.
-    grains: Map,
+    grains: Grains,
     pillar: Map,
 }
 

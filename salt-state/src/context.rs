@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use salt_proto::{Map, Value};
 
+use crate::grains::Grains;
 use crate::registry::{CallError, Registry};
 use crate::sources::Sources;
 use crate::system::System;
@@ -16,7 +17,7 @@ pub struct MinionData {
     /// Its id.
     pub id: String,
     /// Its grains.
-    pub grains: Map,
+    pub grains: Grains,
     /// Its pillar.
     pub pillar: Map,
     /// Its configuration, Salt's `opts`.

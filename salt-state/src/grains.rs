@@ -11,6 +11,7 @@
 //! ([`salt_release`]); our own version is the grain `salt_rs_version`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use salt_proto::{Map, Value};
 
@@ -21,12 +22,14 @@ mod firmware;
 mod graphics;
 mod hardware;
 mod init;
+mod late;
 mod network;
 mod os;
 mod process;
 mod virtualization;
 
 pub use crate::system::{HostNames, host_names};
+pub use late::Grains;
 pub(crate) use network::{Addresses, routes4, routes6};
 
 /// The version of this crate, the grain `salt_rs_version`.
@@ -93,15 +96,47 @@ pub fn salt_release(config: &Map) -> String {
 /// assert_eq!(grains.str("role"), Some("web"));
 /// ```
 pub fn gather(machine: &dyn Observe, config: &Map, config_dir: &Path) -> Map {
-    let mut grains = Map::new();
+    let mut found = of_files(machine, config);
+    add_asked(machine, config, &mut found);
+    completed(found, of_file(machine, config_dir), config)
+}
+
+/// The same grains, of which those that another program has to be run for (`dpkg`,
+/// `lspci`, `systemctl`, `systemd-detect-virt`) are found out when they are needed.
+///
+/// With `grains_deep_merge` everything is found out at once.
+pub fn gather_lazily(machine: Arc<dyn Observe>, config: &Map, config_dir: &Path) -> Grains {
+    if config.get("grains_deep_merge").is_some_and(Value::is_true) {
+        return gather(&*machine, config, config_dir).into();
+    }
+    let found = of_files(&*machine, config);
+    let mut early = found.clone();
+    drop_absent(&mut early);
+    let by_hand = of_file(&*machine, config_dir);
+    let known = completed(early, by_hand.clone(), config);
+    let settings: Map = ["enable_gpu_grains", "grains", "grains_blacklist"]
+        .into_iter()
+        .filter_map(|name| Some((name, config.get(name)?.clone())))
+        .collect();
+    Grains::with_late(known, move || {
+        let mut found = found.clone();
+        add_asked(&*machine, &settings, &mut found);
+        completed(found, by_hand.clone(), &settings)
+    })
+}
+
+/// What files and the kernel tell; `None` stands in the places of what [`add_asked`] adds.
+fn of_files(machine: &dyn Observe, config: &Map) -> Map {
+    let mut grains = Map::with_capacity(128);
     network::gather(machine, config, &mut grains);
     process::gather(machine, config, &mut grains);
     os::gather(machine, &mut grains);
     init::gather(machine, &mut grains);
     hardware::gather(machine, &mut grains);
     firmware::gather(machine, &mut grains);
-    graphics::gather(machine, config, &mut grains);
-    virtualization::gather(machine, &mut grains);
+    for name in ["num_gpus", "gpus", "virtual", "virtual_subtype"] {
+        grains.insert(name, ());
+    }
     let release = salt_release(config);
     grains.insert(
         "saltversioninfo",
@@ -109,9 +144,30 @@ pub fn gather(machine: &dyn Observe, config: &Map, config_dir: &Path) -> Map {
     );
     grains.insert("saltversion", release);
     grains.insert("salt_rs_version", VERSION);
+    grains
+}
 
+/// What programs tell.
+fn add_asked(machine: &dyn Observe, config: &Map, grains: &mut Map) {
+    os::add_asked(machine, grains);
+    init::add_asked(machine, grains);
+    graphics::add_asked(machine, config, grains);
+    virtualization::add_asked(machine, grains);
+    drop_absent(grains);
+}
+
+/// Takes out the places of late grains that nothing was put into.
+fn drop_absent(grains: &mut Map) {
+    grains.retain(|name, value| {
+        !value.is_null() || !name.as_str().is_some_and(|name| late::LATE.contains(&name))
+    });
+}
+
+/// Adds what was set by hand, in the file `grains` and then in the configuration, and takes
+/// out what is not wanted.
+fn completed(mut grains: Map, by_hand: Map, config: &Map) -> Map {
     let deep = config.get("grains_deep_merge").is_some_and(Value::is_true);
-    merge(&mut grains, of_file(machine, config_dir), deep);
+    merge(&mut grains, by_hand, deep);
     if let Some(set) = config.get("grains").and_then(Value::as_map) {
         merge(&mut grains, set.clone(), deep);
     }

@@ -263,7 +263,7 @@ impl<'a> World<'a> {
 
     fn grains(&self) -> jinja::Value {
         self.grains
-            .get_or_init(|| template::dict_of(&self.minion.grains, self.wrapper()))
+            .get_or_init(|| template::dict_of_grains(&self.minion.grains, self.wrapper()))
             .clone()
     }
 
@@ -504,13 +504,7 @@ impl<'a> World<'a> {
 
     fn yaml(&self, text: &str, document: u32) -> Result<Node, RenderError> {
         let limits = yaml::Limits::default();
-        let node = yaml::parse(text, document, &limits)
-            .and_then(|node| {
-                if let Some(node) = &node {
-                    node.check_size(limits.nodes)?;
-                }
-                Ok(node)
-            })
+        let node = yaml::parse_within(text, document, &limits)
             .map_err(|error| self.yaml_error(&error, document))?;
         Ok(node.filter(Node::is_true).unwrap_or_else(empty))
     }

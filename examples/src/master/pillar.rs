@@ -33,7 +33,7 @@ pub(super) fn source(
         }
         let minion = MinionData {
             id: query.id.as_str().to_owned(),
-            grains: query.grains.clone(),
+            grains: query.grains.clone().into(),
             pillar: Map::new(),
             config: options,
         };

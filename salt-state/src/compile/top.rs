@@ -5,6 +5,7 @@ use salt_proto::{Facts, Map, Target, Value};
 
 use super::{Compiled, Matches, NO_MATCH, sls};
 use crate::diagnostic::{Diagnostic, Place, Stage};
+use crate::grains::Grains;
 use crate::python;
 use crate::render::{Output, RenderError, Template, World};
 use crate::yaml::{Data, Node, Span, Text};
@@ -563,13 +564,20 @@ fn fits(world: &World<'_>, target: &str, items: &[Node]) -> Result<bool, Fatal> 
     Ok(minion_matches(world, &kind, target))
 }
 
+/// The grains that matter for a target: it names those it asks for, unless it names a
+/// group of which only the configuration knows what it asks for.
+pub(crate) fn targeted<'g>(grains: &'g Grains, kind: &str, target: &str) -> &'g Map {
+    let group = kind == "nodegroup" || target.contains("N@");
+    grains.for_target(|name| group || target.contains(name))
+}
+
 /// Whether a target of a kind means the minion.
 pub(crate) fn minion_matches(world: &World<'_>, kind: &str, target: &str) -> bool {
     let empty = Map::new();
     let config = &world.minion.config;
     let facts = Facts {
         id: &world.minion.id,
-        grains: &world.minion.grains,
+        grains: targeted(&world.minion.grains, kind, target),
         pillar: &world.minion.pillar,
         nodegroups: config
             .get("nodegroups")

@@ -121,7 +121,7 @@ fn get(args: &Args, context: &Context<'_>) -> Answer {
     // In the order in which they win.
     let sources = [
         (!args.is_true("omit_opts")).then_some(&minion.config),
-        (!args.is_true("omit_grains")).then_some(&minion.grains),
+        (!args.is_true("omit_grains")).then(|| &*minion.grains),
         (!args.is_true("omit_pillar")).then_some(&minion.pillar),
         master(context).filter(|_| !args.is_true("omit_master")),
     ];
@@ -162,7 +162,7 @@ fn option(args: &Args, context: &Context<'_>) -> Answer {
     let omit = |what| all || args.is_true(what);
     let sources = [
         (!omit("omit_opts")).then_some(&minion.config),
-        (!omit("omit_grains")).then_some(&minion.grains),
+        (!omit("omit_grains")).then(|| &*minion.grains),
         (!omit("omit_pillar")).then_some(&minion.pillar),
         master(context).filter(|_| !omit("omit_master")),
     ];

@@ -78,7 +78,9 @@ fn send(args: &Args, context: &Context<'_>) -> Answer {
     if let Some(wanted) = chosen(args, "with_env", environment) {
         data.insert("environ", wanted);
     }
-    if let Some(wanted) = chosen(args, "with_grains", || context.minion.grains.clone()) {
+    if let Some(wanted) = chosen(args, "with_grains", || {
+        Map::from(context.minion.grains.clone())
+    }) {
         data.insert("grains", wanted);
     }
     if let Some(wanted) = chosen(args, "with_pillar", || context.minion.pillar.clone()) {

@@ -86,7 +86,7 @@ fn sanitize(mut grains: Map) -> Map {
 }
 
 fn items(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
-    let all = context.minion.grains.clone();
+    let all = Map::from(context.minion.grains.clone());
     Ok(if args.is_true("sanitize") {
         sanitize(all).into()
     } else {

@@ -453,7 +453,7 @@ mod tests {
                 Output::success("install ok installed bash 5.2-1 amd64\ndeinstall ok config-files vim 9 amd64\n")
             });
         let minion = MinionData {
-            grains: Map::from([("os_family", "Debian")]),
+            grains: Map::from([("os_family", "Debian")]).into(),
             ..MinionData::default()
         };
         let registry = Registry::builtin();

@@ -232,7 +232,7 @@ pub(super) fn register(registry: &mut Registry) {
         "Returns the configuration of this minion with its grains.",
         |_, context| {
             let mut all = context.minion.config.clone();
-            all.insert("grains", context.minion.grains.clone());
+            all.insert("grains", Map::from(context.minion.grains.clone()));
             Ok(all.into())
         },
     );

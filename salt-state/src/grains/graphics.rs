@@ -15,7 +15,7 @@ const MAKERS: [&str; 7] = [
     "nvidia", "amd", "ati", "intel", "matrox", "vmware", "aspeed",
 ];
 
-pub(super) fn gather(machine: &dyn Observe, config: &Map, grains: &mut Map) {
+pub(super) fn add_asked(machine: &dyn Observe, config: &Map, grains: &mut Map) {
     let wanted = config.get("enable_gpu_grains").is_none_or(Value::is_true);
     let all = match wanted && has_display(machine) {
         true => listed(machine),

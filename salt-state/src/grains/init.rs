@@ -12,10 +12,15 @@ use crate::system::{Command, Observe, Output};
 use super::text;
 
 pub(super) fn gather(machine: &dyn Observe, grains: &mut Map) {
+    grains.insert("systemd", ());
+    grains.insert("init", init(machine));
+}
+
+/// What systemd says of itself.
+pub(super) fn add_asked(machine: &dyn Observe, grains: &mut Map) {
     if let Some(systemd) = systemd(machine) {
         grains.insert("systemd", systemd);
     }
-    grains.insert("init", init(machine));
 }
 
 /// Version and build options: the first line of `systemctl --version` is
@@ -128,7 +133,7 @@ mod tests {
             });
         let mut grains = Map::new();
 
-        gather(&machine, &mut grains);
+        add_asked(&machine, &mut grains);
 
         let systemd = grains.get("systemd").unwrap();
         assert_eq!(systemd.get("version"), Some(&"252".into()));

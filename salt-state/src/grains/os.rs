@@ -15,7 +15,6 @@ use super::{digits_or_text, line, text};
 pub(super) fn gather(machine: &dyn Observe, grains: &mut Map) {
     let facts = Release::of(machine);
     let family = facts.family();
-    let cpu = machine.kernel().machine;
     grains.insert("os", facts.os());
     grains.insert("os_family", family.as_str());
     grains.insert("osfullname", facts.full_name());
@@ -40,10 +39,17 @@ pub(super) fn gather(machine: &dyn Observe, grains: &mut Map) {
         grains.insert("osrelease_info", info);
     }
     grains.insert("osrelease", release);
-    grains.insert("osarch", architecture(machine, &family, cpu));
+    grains.insert("osarch", ());
     if machine.which("selinuxenabled").is_some() {
         grains.insert("selinux", selinux(machine));
     }
+}
+
+/// What the package manager says.
+pub(super) fn add_asked(machine: &dyn Observe, grains: &mut Map) {
+    let family = grains.str("os_family").unwrap_or_default();
+    let architecture = architecture(machine, family, machine.kernel().machine);
+    grains.insert("osarch", architecture);
 }
 
 /// What the release files say.

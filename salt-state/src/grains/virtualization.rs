@@ -46,7 +46,7 @@ impl Verdict {
     }
 }
 
-pub(super) fn gather(machine: &dyn Observe, grains: &mut Map) {
+pub(super) fn add_asked(machine: &dyn Observe, grains: &mut Map) {
     let maker = grains.str("manufacturer").unwrap_or_default();
     let product = grains.str("productname").unwrap_or_default();
     let found = asked(machine, maker, product)

@@ -504,7 +504,7 @@ pub(crate) fn contains(rt: &Runtime<'_>, container: &Value, item: &Value) -> Res
         }
         Value::Dict(dict) => {
             let key = Key::new(item.clone())?;
-            dict.borrow().contains_key(&key)
+            dict.contains_key(&key)
         }
         Value::Set(set) => {
             let key = Key::new(item.clone())?;

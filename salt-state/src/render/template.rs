@@ -9,9 +9,10 @@ use super::context::{Location, cached_path, location_vars, template_globals};
 use super::{Template, World};
 use super::{natives, release};
 use crate::args;
+use crate::grains::Grains;
 use crate::jinja::{
-    self, Args, DataError, Dict, DictClass, Environment, Kind, Loaded, Object, Options, Rendered,
-    Request, Runtime, UndefinedKind, Value, Vars,
+    self, Args, DataError, Dict, DictClass, Environment, Key, Kind, Loaded, Object, Options,
+    Rendered, Request, Runtime, UndefinedKind, Value, Vars,
 };
 use crate::registry::CallError;
 use crate::yaml::{self, DumpOptions};
@@ -500,19 +501,23 @@ pub(super) fn call_error(error: &CallError) -> jinja::Error {
     .caused_by(error.clone())
 }
 
-/// Variables of a template from plain ones.
-pub(super) fn vars_of(map: &Map) -> Vars {
-    map.iter()
-        .filter_map(|(key, value)| Some((key.as_str()?.into(), Value::from_plain(value))))
-        .collect()
-}
-
 /// A dict of a template from the variables.
 pub(super) fn dict_of(map: &Map, class: DictClass) -> Value {
-    let vars = vars_of(map);
-    let dict = Dict::of(class, indexmap::IndexMap::new());
-    for (key, value) in vars {
-        dict.set(&key, value);
+    Value::Dict(Dict::of(class, entries_of(map).collect()))
+}
+
+/// [`dict_of`] grains, of which some may come late.
+pub(super) fn dict_of_grains(grains: &Grains, class: DictClass) -> Value {
+    let dict = Dict::of(class, entries_of(grains.known()).collect());
+    let late = grains.late_names();
+    if !late.is_empty() {
+        let grains = grains.clone();
+        dict.find_late(late, move || entries_of(&grains).collect());
     }
     Value::Dict(dict)
+}
+
+fn entries_of(map: &Map) -> impl Iterator<Item = (Key, Value)> {
+    map.iter()
+        .filter_map(|(key, value)| Some((Key::text(key.as_str()?), Value::from_plain(value))))
 }

@@ -65,7 +65,7 @@ fn current(args: &Args, check: &Check<'_>) -> Result<Option<Value>, CallError> {
             .map(str::to_owned)
             .collect();
     }
-    let mut found = Value::from(check.minion.grains.clone());
+    let mut found = Value::from(Map::from(check.minion.grains.clone()));
     for key in keys {
         found = match found.get(&key) {
             Some(inner) => inner.clone(),

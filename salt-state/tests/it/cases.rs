@@ -126,7 +126,7 @@ impl Case {
             pillar_files: roots(directory, "pillar_roots", &meta),
             minion: MinionData {
                 id,
-                grains,
+                grains: grains.into(),
                 pillar: Map::new(),
                 config,
             },

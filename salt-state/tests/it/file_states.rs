@@ -340,7 +340,7 @@ fn run_case(case: &Map, place: &Place<'_>, wrong: &mut Vec<String>, at: &str) {
     grains.insert("id", "m");
     let minion = MinionData {
         id: "m".to_owned(),
-        grains,
+        grains: grains.into(),
         pillar: map("pillar"),
         config: Map::from([
             ("id", Value::from("m")),

@@ -82,7 +82,7 @@ fn check_all(recorded: &Value, grains: &Map, machine: impl Fn() -> FakeSystem) -
             grains.extend(more.clone());
         }
         let minion = MinionData {
-            grains,
+            grains: grains.into(),
             config: Map::from([("config_dir", "/etc/salt")]),
             ..MinionData::default()
         };

@@ -297,7 +297,7 @@ fn check(name: &str, tree: Tree) -> Result<(), String> {
     }
     let minion = MinionData {
         id: "minion".into(),
-        grains: Map::from([("os", "Ubuntu"), ("os_family", "Debian")]),
+        grains: Map::from([("os", "Ubuntu"), ("os_family", "Debian")]).into(),
         ..MinionData::default()
     };
     let world = World::new(&minion, &sources, &NoFunctions);

@@ -22,7 +22,8 @@ fn minion() -> MinionData {
             "{os: Debian, os_family: Debian, domain: '', id: m1, server_id: 890885657, shell: /bin/bash,
               ipv4: [127.0.0.1, 192.0.2.2], ipv6: ['::1', 'fd00::2'],
               role: [web, db], deep: {a: {b: 1, l: [1, {k: v}]}}, os_family2: x, one: 1, t: true}",
-        ),
+        )
+        .into(),
         pillar: yaml(
             "{a: 1, b: {c: {d: deep, l: [x, {k: v}]}, n: null}, role: [web, db], flag: true,
               dup: {x: 1, y: {z: 2}},

@@ -162,7 +162,7 @@ impl Case {
             pillar_files: roots(&sandbox.0, "pillar_roots", &meta),
             minion: MinionData {
                 id: id.to_owned(),
-                grains,
+                grains: grains.into(),
                 pillar: Map::new(),
                 config,
             },

@@ -64,7 +64,7 @@ impl Bench {
             machine,
             minion: MinionData {
                 id: "bench".to_owned(),
-                grains: Map::from([("os_family", "Debian"), ("init", "unknown")]),
+                grains: Map::from([("os_family", "Debian"), ("init", "unknown")]).into(),
                 ..MinionData::default()
             },
             sources: MemorySources::new(),

@@ -205,7 +205,7 @@ fn minion() -> MinionData {
     };
     MinionData {
         id: "m1".to_owned(),
-        grains,
+        grains: grains.into(),
         ..MinionData::default()
     }
 }

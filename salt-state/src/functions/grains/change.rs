@@ -102,7 +102,7 @@ fn directory(context: &Context<'_>) -> PathBuf {
 
 /// All grains, with what an earlier call of the same job set.
 fn current(context: &Context<'_>) -> Map {
-    let mut all = context.minion.grains.clone();
+    let mut all = Map::from(context.minion.grains.clone());
     all.extend(of_file(context.system, &directory(context)));
     all
 }

@@ -237,7 +237,7 @@ impl Object for DictView {
         Ok(match self.part {
             Part::Keys => {
                 let key = Key::new(value.clone())?;
-                Some(self.dict.borrow().contains_key(&key))
+                Some(self.dict.contains_key(&key))
             }
             Part::Values => None,
             Part::Items => {

@@ -14,6 +14,14 @@ pub struct Dict(Rc<DictCell>);
 struct DictCell {
     entries: RefCell<IndexMap<Key, Value>>,
     class: Cell<DictClass>,
+    /// How the rest of the entries is found, where some come late.
+    late: RefCell<Option<Box<Late>>>,
+}
+
+/// Entries that are found out when they are needed.
+struct Late {
+    names: &'static [&'static str],
+    find: Box<dyn FnOnce() -> Vec<(Key, Value)>>,
 }
 
 /// Which of Python's dict classes a [`Dict`] shows itself as.
@@ -50,7 +58,45 @@ impl Dict {
         Self(Rc::new(DictCell {
             entries: RefCell::new(entries),
             class: Cell::new(class),
+            late: RefCell::new(None),
         }))
+    }
+
+    /// Leaves finding the entries of these `names` until one of them, or the dict as a
+    /// whole, is needed. `find` gives all entries in their order; those that are here
+    /// already stay the values they are.
+    pub(crate) fn find_late(
+        &self,
+        names: &'static [&'static str],
+        find: impl FnOnce() -> Vec<(Key, Value)> + 'static,
+    ) {
+        let find = Box::new(find);
+        self.0.late.replace(Some(Box::new(Late { names, find })));
+    }
+
+    /// Finds what comes late.
+    fn complete(&self) {
+        if self.0.late.borrow().is_none() {
+            return;
+        }
+        let Some(late) = self.0.late.take() else {
+            return;
+        };
+        let all = (late.find)();
+        let mut entries = self.0.entries.borrow_mut();
+        let mut here = std::mem::take(&mut *entries);
+        for (key, value) in all {
+            let value = here.swap_remove(&key).unwrap_or(value);
+            entries.insert(key, value);
+        }
+        entries.extend(here);
+    }
+
+    /// Whether the entry of a name that is not here may come late.
+    fn may_have(&self, name: Option<&str>) -> bool {
+        let late = self.0.late.borrow();
+        late.as_ref()
+            .is_some_and(|late| name.is_some_and(|name| late.names.contains(&name)))
     }
 
     /// The class it shows itself as.
@@ -60,11 +106,13 @@ impl Dict {
 
     /// The entries. Must not be held while template code runs.
     pub fn borrow(&self) -> Ref<'_, IndexMap<Key, Value>> {
+        self.complete();
         self.0.entries.borrow()
     }
 
     /// The entries, for changing. Must not be held while template code runs.
     pub fn borrow_mut(&self) -> RefMut<'_, IndexMap<Key, Value>> {
+        self.complete();
         self.0.entries.borrow_mut()
     }
 
@@ -80,12 +128,26 @@ impl Dict {
 
     /// The value under a text key.
     pub fn get(&self, key: &str) -> Option<Value> {
-        self.borrow().get(key).cloned()
+        let found = self.0.entries.borrow().get(key).cloned();
+        if found.is_none() && self.may_have(Some(key)) {
+            return self.borrow().get(key).cloned();
+        }
+        found
     }
 
     /// The value under any key.
     pub fn get_key(&self, key: &Key) -> Option<Value> {
-        self.borrow().get(key).cloned()
+        let found = self.0.entries.borrow().get(key).cloned();
+        if found.is_none() && self.may_have(key.value().as_str()) {
+            return self.borrow().get(key).cloned();
+        }
+        found
+    }
+
+    /// Whether a key is there.
+    pub fn contains_key(&self, key: &Key) -> bool {
+        let found = self.0.entries.borrow().contains_key(key);
+        found || self.may_have(key.value().as_str()) && self.borrow().contains_key(key)
     }
 
     /// Sets a value under a text key; an existing key keeps its place.

@@ -43,7 +43,8 @@ fn grains_end_as_with_salt() {
         ("gg", salt_proto::Value::from("v")),
         ("gl", ["x"].into_iter().collect()),
         ("gd", salt_proto::Map::from([("a", 1)]).into()),
-    ]);
+    ])
+    .into();
 
     bench.replay(include_str!("../../vectors/states/grains.json"), |_, _| {
         true

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use salt_proto::Value;
 
-use super::high::{Arguments, High, declarations, first, is_dunder, lookup, origin, set, width};
+use super::high::{
+    Arguments, High, bodies, declarations, declared, first, is_dunder, lookup, origin, set, width,
+};
 use super::{Inputs, exclude};
 use crate::diagnostic::{Diagnostic, Stage};
 use crate::python;
@@ -56,8 +58,9 @@ impl<'h> Finder<'h> {
     pub(super) fn sls(&self, name: &str) -> Vec<(Value, Value)> {
         let found = self.by_sls.get_or_init(|| {
             let mut index: HashMap<String, Vec<Value>> = HashMap::new();
-            for (id, _, body) in self.high.bodies() {
-                index.entry(origin(&body, "__sls__")).or_default().push(id);
+            for (id, _, body) in bodies(&self.high.ids.borrow()) {
+                let sls = origin(body, "__sls__");
+                index.entry(sls).or_default().push(id.clone());
             }
             index
         });
@@ -101,14 +104,14 @@ impl<'h> Finder<'h> {
     }
 
     fn each_argument(&self, mut visit: impl FnMut(&Value, &Value, &Node)) {
-        for (id, _, node) in self.high.bodies() {
+        for (id, _, node) in bodies(&self.high.ids.borrow()) {
             let Some(body) = node.as_map() else {
                 continue;
             };
-            for (state, _, node) in declarations(body) {
+            for (state, _, node) in declared(&body.borrow()) {
                 if let Some(arguments) = node.as_list() {
                     for argument in arguments.borrow().iter() {
-                        visit(&id, &state, argument);
+                        visit(id, state, argument);
                     }
                 }
             }

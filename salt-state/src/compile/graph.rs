@@ -1,10 +1,10 @@
 //! The order in which chunks run, from what they require (Salt 3008).
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use indexmap::IndexMap;
 use salt_proto::Value;
 
 use super::low::{Chunk, Order};
@@ -46,14 +46,37 @@ fn weight(kind: &str) -> usize {
 
 type NodeId = usize;
 
-/// The kinds by which one chunk depends on another, with where that is written. The flag
-/// marks the edge that a `prereq` makes in the other direction.
-type Kinds = IndexMap<(&'static str, bool), Span>;
+/// By what one chunk depends on another, and where that is written. What a `prereq` makes in
+/// the other direction is marked.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    reversed: bool,
+    span: Span,
+}
 
-struct Vertex {
+/// One chunk has to come before another, for one kind or several.
+struct Edge {
+    to: NodeId,
+    first: Kind,
+    more: Vec<Kind>,
+}
+
+impl Edge {
+    fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    fn count(&self) -> usize {
+        1 + self.more.len()
+    }
+}
+
+struct Vertex<'c> {
     chunk: usize,
-    tag: String,
-    out: IndexMap<NodeId, Kinds>,
+    tag: Cow<'c, str>,
+    /// Positions among the edges.
+    out: Vec<usize>,
     incoming: usize,
     /// Where declared edges come from; kept only when there are dry runs to copy them to.
     from: Vec<(NodeId, &'static str, Span)>,
@@ -61,16 +84,59 @@ struct Vertex {
 
 struct Graph<'c> {
     chunks: &'c [Chunk],
-    nodes: Vec<Vertex>,
-    by_tag: HashMap<String, NodeId>,
-    by_state: HashMap<(Cow<'c, str>, Cow<'c, str>), Vec<NodeId>>,
-    by_id: HashMap<Cow<'c, str>, Vec<NodeId>>,
-    by_sls: HashMap<Cow<'c, str>, Vec<NodeId>>,
+    nodes: Vec<Vertex<'c>>,
+    edges: Vec<Edge>,
+    by_ends: HashMap<(NodeId, NodeId), usize>,
+    /// The node of each chunk; chunks of the same tag share one.
+    of_chunk: Vec<NodeId>,
+    /// The chunk that each node was made for.
+    made_for: Vec<usize>,
+    by_id: OnceCell<Index<'c>>,
+    by_sls: OnceCell<Index<'c>>,
     /// The effective order of each chunk.
     orders: Vec<f64>,
     tests: HashMap<NodeId, NodeId>,
     /// Whether any chunk has a `prereq`.
     has_tests: bool,
+}
+
+/// Nodes by a text, those of one text in the order they were added.
+#[derive(Default)]
+struct Index<'c> {
+    /// First and last link of each text.
+    ends: HashMap<Cow<'c, str>, (usize, usize)>,
+    /// A node, and the link after this one.
+    links: Vec<(NodeId, Option<usize>)>,
+}
+
+impl<'c> Index<'c> {
+    fn add(&mut self, text: Cow<'c, str>, node: NodeId) {
+        let link = self.links.len();
+        self.links.push((node, None));
+        let (_, last) = self
+            .ends
+            .entry(text)
+            .and_modify(|(_, last)| {
+                if let Some((_, next)) = self.links.get_mut(*last) {
+                    *next = Some(link);
+                }
+            })
+            .or_insert((link, link));
+        *last = link;
+    }
+
+    fn get(&self, text: &str) -> impl Iterator<Item = NodeId> {
+        let mut link = self.ends.get(text).map(|(first, _)| *first);
+        std::iter::from_fn(move || {
+            let (node, next) = self.links.get(link?)?;
+            link = *next;
+            Some(*node)
+        })
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        self.ends.keys().map(AsRef::as_ref)
+    }
 }
 
 /// Puts the chunks in the order they run in. Missing references are reported and left
@@ -80,7 +146,8 @@ pub(super) fn ordered(
     chunks: Vec<Chunk>,
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Chunk> {
-    let mut graph = Graph::new(&chunks);
+    let tags: Vec<String> = chunks.iter().map(Chunk::tag).collect();
+    let mut graph = Graph::new(&chunks, &tags);
     let disabled = requisite::disabled(inputs);
     let mut prereqs = Vec::new();
     for index in 0..chunks.len() {
@@ -128,99 +195,118 @@ pub(super) fn ordered(
 }
 
 impl<'c> Graph<'c> {
-    fn new(chunks: &'c [Chunk]) -> Self {
+    fn new(chunks: &'c [Chunk], tags: &'c [String]) -> Self {
         let mut graph = Self {
             chunks,
             nodes: Vec::with_capacity(chunks.len()),
-            by_tag: HashMap::with_capacity(chunks.len()),
-            by_state: HashMap::with_capacity(chunks.len()),
-            by_id: HashMap::with_capacity(chunks.len()),
-            by_sls: HashMap::new(),
+            edges: Vec::new(),
+            by_ends: HashMap::new(),
+            of_chunk: Vec::with_capacity(chunks.len()),
+            made_for: Vec::with_capacity(chunks.len()),
+            by_id: OnceCell::new(),
+            by_sls: OnceCell::new(),
             orders: chunks.iter().map(Chunk::order).collect(),
             tests: HashMap::new(),
             has_tests: chunks.iter().any(|chunk| chunk.low.contains_key("prereq")),
         };
-        for (index, chunk) in chunks.iter().enumerate() {
-            let tag = chunk.tag();
-            if let Some(&known) = graph.by_tag.get(&tag) {
-                if let Some(node) = graph.nodes.get_mut(known) {
-                    node.chunk = index;
-                }
-                continue;
+        let mut by_tag: HashMap<&str, NodeId> = HashMap::with_capacity(chunks.len());
+        for (index, tag) in tags.iter().enumerate() {
+            let new = graph.nodes.len();
+            let id = *by_tag.entry(tag).or_insert(new);
+            graph.of_chunk.push(id);
+            if id == new {
+                graph.made_for.push(index);
+                graph.nodes.push(Vertex {
+                    chunk: index,
+                    tag: Cow::Borrowed(tag),
+                    out: Vec::new(),
+                    incoming: 0,
+                    from: Vec::new(),
+                });
+            } else if let Some(node) = graph.nodes.get_mut(id) {
+                node.chunk = index;
             }
-            let id = graph.nodes.len();
-            graph.by_tag.insert(tag.clone(), id);
-            graph.index(id, chunk);
-            graph.nodes.push(Vertex {
-                chunk: index,
-                tag,
-                out: IndexMap::new(),
-                incoming: 0,
-                from: Vec::new(),
-            });
         }
         graph
     }
 
-    fn index(&mut self, node: NodeId, chunk: &'c Chunk) {
-        let (state, id, name) = (
-            chunk.part("state"),
-            chunk.part("__id__"),
-            chunk.part("name"),
-        );
-        for text in [Some(&id), (name != id).then_some(&name)]
-            .into_iter()
-            .flatten()
-        {
-            let key = (state.clone(), text.clone());
-            self.by_state.entry(key).or_default().push(node);
-            self.by_id.entry(text.clone()).or_default().push(node);
-        }
-        let mut sls = vec![chunk.part("__sls__")];
-        if let Some(Value::List(from)) = chunk.low.get("__sls_included_from__") {
-            sls.extend(from.iter().map(|name| Cow::Owned(python::str(name))));
-        }
-        let mut seen = HashSet::new();
-        for sls in sls {
-            if seen.insert(sls.clone()) {
-                self.by_sls.entry(sls).or_default().push(node);
+    /// The nodes by ID and by name.
+    fn by_id(&self) -> &Index<'c> {
+        self.by_id.get_or_init(|| {
+            let mut index = Index::default();
+            for (node, chunk) in self.made() {
+                let (id, name) = (chunk.part("__id__"), chunk.part("name"));
+                if name != id {
+                    index.add(name, node);
+                }
+                index.add(id, node);
             }
-        }
+            index
+        })
+    }
+
+    /// The nodes by SLS, those of included ones also by the SLS that include them.
+    fn by_sls(&self) -> &Index<'c> {
+        self.by_sls.get_or_init(|| {
+            let mut index = Index::default();
+            for (node, chunk) in self.made() {
+                let own = chunk.part("__sls__");
+                let mut seen = HashSet::from([own.clone()]);
+                index.add(own, node);
+                if let Some(Value::List(from)) = chunk.low.get("__sls_included_from__") {
+                    for name in from {
+                        let sls: Cow<'_, str> = Cow::Owned(python::str(name));
+                        if seen.insert(sls.clone()) {
+                            index.add(sls, node);
+                        }
+                    }
+                }
+            }
+            index
+        })
+    }
+
+    fn made(&self) -> impl Iterator<Item = (NodeId, &'c Chunk)> {
+        let chunks = self.chunks;
+        let made = self.made_for.iter().enumerate();
+        made.filter_map(|(node, at)| Some((node, chunks.get(*at)?)))
+    }
+
+    fn state_of(&self, node: NodeId) -> Cow<'c, str> {
+        let chunk = self.made_for.get(node).and_then(|at| self.chunks.get(*at));
+        chunk.map(|chunk| chunk.part("state")).unwrap_or_default()
     }
 
     /// The nodes that a reference means; `None` when it means nothing and must not.
     fn find(&self, kind: &str, value: &str) -> Option<Vec<NodeId>> {
         let glob = value.contains(['*', '?', '[', ']']);
         if kind == "sls" {
+            let index = self.by_sls();
             if glob {
-                let mut found: Vec<NodeId> = self
-                    .by_sls
-                    .iter()
-                    .filter(|(sls, _)| fnmatch(sls, value))
-                    .flat_map(|(_, nodes)| nodes.iter().copied())
+                let mut found: Vec<NodeId> = index
+                    .texts()
+                    .filter(|sls| fnmatch(sls, value))
+                    .flat_map(|sls| index.get(sls))
                     .collect();
                 found.sort_unstable();
                 found.dedup();
                 return Some(found);
             }
-            return self.by_sls.get(value).cloned();
+            let found: Vec<NodeId> = index.get(value).collect();
+            return (!found.is_empty()).then_some(found);
         }
+        let mut found: Vec<NodeId> = Vec::new();
         if !glob {
-            return if kind == "id" {
-                self.by_id.get(value).cloned()
-            } else {
-                self.by_state
-                    .get(&(Cow::Borrowed(kind), Cow::Borrowed(value)))
-                    .cloned()
-            };
+            let named = self.by_id().get(value);
+            found.extend(named.filter(|node| kind == "id" || self.state_of(*node) == kind));
+            return (!found.is_empty()).then_some(found);
         }
-        let mut found = Vec::new();
         for (id, node) in self.nodes.iter().enumerate() {
             let Some(chunk) = self.chunks.get(node.chunk) else {
                 continue;
             };
-            if (kind == "id" || chunk.text("state") == kind)
-                && (fnmatch(&chunk.text("name"), value) || fnmatch(&chunk.text("__id__"), value))
+            if (kind == "id" || chunk.part("state") == kind)
+                && (fnmatch(&chunk.part("name"), value) || fnmatch(&chunk.part("__id__"), value))
             {
                 found.push(id);
             }
@@ -242,7 +328,7 @@ impl<'c> Graph<'c> {
         if !KINDS.iter().any(|kind| chunk.low.contains_key(kind)) {
             return Ok(());
         }
-        let Some(&own) = self.by_tag.get(&chunk.tag()) else {
+        let Some(&own) = self.of_chunk.get(index) else {
             return Ok(());
         };
         for kind in KINDS {
@@ -252,23 +338,25 @@ impl<'c> Graph<'c> {
             if disabled.contains(kind) {
                 continue;
             }
-            for (at, item) in items.iter().enumerate() {
-                let span = reference_span(chunk, kind, at);
+            let spans = reference_spans(chunk, kind, items.len());
+            for (item, span) in items.iter().zip(spans) {
                 let pairs = match item {
-                    Value::Map(map) => map
-                        .iter()
-                        .map(|(key, value)| (python::str(key), value.clone()))
-                        .collect(),
-                    other => vec![("id".to_owned(), other.clone())],
+                    Value::Map(map) => map.iter().map(|(key, value)| (Some(key), value)).collect(),
+                    other => vec![(None, other)],
                 };
                 for (key, value) in pairs {
+                    let key = match key {
+                        None => Cow::Borrowed("id"),
+                        Some(Value::Str(key)) => Cow::Borrowed(key.as_str()),
+                        Some(other) => Cow::Owned(python::str(other)),
+                    };
                     let value = match value {
                         Value::Null => continue,
                         Value::Str(value) => value,
                         _ => return Err(not_text(inputs, chunk, kind, &key, span)),
                     };
-                    let Some(found) = self.find(&key, &value) else {
-                        return Err(self.missing(inputs, chunk, kind, &key, &value, span));
+                    let Some(found) = self.find(&key, value) else {
+                        return Err(self.missing(inputs, chunk, kind, &key, value, span));
                     };
                     for required in found {
                         if kind == "prereq" {
@@ -287,20 +375,54 @@ impl<'c> Graph<'c> {
         Ok(())
     }
 
-    fn edge(&mut self, from: NodeId, to: NodeId, kind: (&'static str, bool), span: Span) {
-        let Some(node) = self.nodes.get_mut(from) else {
-            return;
+    fn edge(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        (name, reversed): (&'static str, bool),
+        span: Span,
+    ) {
+        let kind = Kind {
+            name,
+            reversed,
+            span,
         };
-        let kinds = node.out.entry(to).or_default();
-        if kinds.insert(kind, span).is_none()
-            && let Some(node) = self.nodes.get_mut(to)
-        {
+        let new = self.edges.len();
+        let at = *self.by_ends.entry((from, to)).or_insert(new);
+        if at == new {
+            let Some(node) = self.nodes.get_mut(from) else {
+                return;
+            };
+            node.out.push(new);
+            self.edges.push(Edge {
+                to,
+                first: kind,
+                more: Vec::new(),
+            });
+        } else if let Some(edge) = self.edges.get_mut(at) {
+            let known = std::iter::once(&mut edge.first)
+                .chain(&mut edge.more)
+                .find(|known| known.name == name && known.reversed == reversed);
+            if let Some(known) = known {
+                known.span = span;
+                return;
+            }
+            edge.more.push(kind);
+        }
+        if let Some(node) = self.nodes.get_mut(to) {
             node.incoming += 1;
-            let (kind, reversed) = kind;
             if self.has_tests && !reversed {
-                node.from.push((from, kind, span));
+                node.from.push((from, name, span));
             }
         }
+    }
+
+    /// The edges that begin at a node, in the order they were made.
+    fn out(&self, node: NodeId) -> impl Iterator<Item = &Edge> {
+        let out = self.nodes.get(node).map(|node| node.out.as_slice());
+        out.unwrap_or_default()
+            .iter()
+            .filter_map(|at| self.edges.get(*at))
     }
 
     /// Adds a `prereq`: a dry run of what is required comes before, the real run after.
@@ -325,8 +447,8 @@ impl<'c> Graph<'c> {
         let from = node.from.clone();
         let test = Vertex {
             chunk: node.chunk,
-            tag: format!("{}_|-__prereq_test__", node.tag),
-            out: IndexMap::new(),
+            tag: format!("{}_|-__prereq_test__", node.tag).into(),
+            out: Vec::new(),
             incoming: 0,
             from: Vec::new(),
         };
@@ -361,9 +483,9 @@ impl<'c> Graph<'c> {
             set(&mut marks, start, Mark::Open);
             while let Some((node, next)) = path.last_mut() {
                 let node = *node;
-                let edge = self.nodes.get(node).and_then(|v| v.out.get_index(*next));
+                let edge = self.nodes.get(node).and_then(|node| node.out.get(*next));
                 *next += 1;
-                let Some((&to, _)) = edge else {
+                let Some(to) = edge.and_then(|at| self.edges.get(*at)).map(|edge| edge.to) else {
                     set(&mut marks, node, Mark::Done);
                     path.pop();
                     continue;
@@ -395,10 +517,10 @@ impl<'c> Graph<'c> {
         let mut error = Diagnostic::new(Stage::Low, "")
             .hint("one of these requisites has to go: nothing can run before itself");
         for (index, &(from, to)) in cycle.iter().enumerate() {
-            let Some(((kind, reversed), span)) = self
-                .nodes
-                .get(from)
-                .and_then(|node| node.out.get(&to)?.first())
+            let edge = self.by_ends.get(&(from, to));
+            let Some(first) = edge
+                .and_then(|at| self.edges.get(*at))
+                .map(|edge| edge.first)
             else {
                 continue;
             };
@@ -408,16 +530,16 @@ impl<'c> Graph<'c> {
                 .nodes
                 .get(to)
                 .and_then(|node| self.chunks.get(node.chunk));
-            let kind = match *reversed && !declared.is_some_and(requires) {
+            let kind = match first.reversed && !declared.is_some_and(requires) {
                 true => "prereq",
-                false => kind,
+                false => first.name,
             };
             parts.push(format!(
                 "({}, '{kind}', {})",
                 self.show(to),
                 self.show(from)
             ));
-            let place = place(inputs, *span);
+            let place = place(inputs, first.span);
             if index == 0 {
                 error = error.at(place);
             } else {
@@ -465,11 +587,11 @@ impl<'c> Graph<'c> {
                 continue;
             };
             order.push(node.chunk);
-            for (&to, kinds) in &node.out {
-                if let Some(count) = waiting.get_mut(to) {
-                    *count = count.saturating_sub(kinds.len());
+            for edge in self.out(id) {
+                if let Some(count) = waiting.get_mut(edge.to) {
+                    *count = count.saturating_sub(edge.count());
                     if *count == 0 {
-                        ready.push(Reverse(self.key(to, &ranks)));
+                        ready.push(Reverse(self.key(edge.to, &ranks)));
                     }
                 }
             }
@@ -490,7 +612,7 @@ impl<'c> Graph<'c> {
             })
             .collect();
         let text = |id: NodeId| texts.get(id).map_or("", String::as_str);
-        let tag = |id: NodeId| self.nodes.get(id).map_or("", |node| node.tag.as_str());
+        let tag = |id: NodeId| self.nodes.get(id).map_or("", |node| node.tag.as_ref());
         let mut sorted: Vec<NodeId> = (0..self.nodes.len()).collect();
         sorted.sort_by(|&a, &b| text(a).cmp(text(b)).then_with(|| tag(a).cmp(tag(b))));
         let mut ranks = vec![0; sorted.len()];
@@ -516,14 +638,12 @@ impl<'c> Graph<'c> {
         let own = self.own_order(id);
         let mut lowest = own;
         let mut heaviest = 0;
-        if let Some(node) = self.nodes.get(id) {
-            for (&to, kinds) in &node.out {
-                for (kind, _) in kinds.keys() {
-                    let weight = weight(kind);
-                    if weight >= heaviest {
-                        heaviest = weight;
-                        lowest = lowest.min(self.own_order(to));
-                    }
+        for edge in self.out(id) {
+            for kind in edge.kinds() {
+                let weight = weight(kind.name);
+                if weight >= heaviest {
+                    heaviest = weight;
+                    lowest = lowest.min(self.own_order(edge.to));
                 }
             }
         }
@@ -555,21 +675,19 @@ impl<'c> Graph<'c> {
 
     fn suggest(&self, key: &str, value: &str) -> Option<String> {
         if key == "sls" {
-            let known = super::nearest(value, self.by_sls.keys().map(AsRef::as_ref))?;
+            let known = super::nearest(value, self.by_sls().texts())?;
             return Some(format!("did you mean `sls: {known}`?"));
         }
-        let other = self.by_id.get(value).and_then(|nodes| nodes.first());
-        if let Some(chunk) = other
-            .and_then(|id| self.nodes.get(*id))
-            .and_then(|node| self.chunks.get(node.chunk))
-        {
-            return Some(format!("`{value}` is a `{}` state", chunk.text("state")));
+        if let Some(other) = self.by_id().get(value).next() {
+            return Some(format!("`{value}` is a `{}` state", self.state_of(other)));
         }
-        let names = self
-            .by_state
-            .keys()
-            .filter(|(state, _)| key == "id" || state == key)
-            .map(|(_, name)| name.as_ref());
+        let names = self.by_id().texts().filter(|name| {
+            key == "id"
+                || self
+                    .by_id()
+                    .get(name)
+                    .any(|node| self.state_of(node) == key)
+        });
         super::nearest(value, names).map(|name| format!("did you mean `{key}: {name}`?"))
     }
 }
@@ -587,11 +705,16 @@ fn not_text(inputs: &Inputs<'_>, chunk: &Chunk, kind: &str, key: &str, span: Spa
     .hint("put the name in quotes")
 }
 
-fn reference_span(chunk: &Chunk, kind: &str, at: usize) -> Span {
-    chunk
-        .origin
-        .references
-        .iter()
-        .find(|(known, index, _)| known == kind && *index == at)
-        .map_or_else(Span::default, |(_, _, span)| *span)
+/// Where each item of a requisite is written.
+fn reference_spans(chunk: &Chunk, kind: &str, items: usize) -> Vec<Span> {
+    let mut spans = vec![Span::default(); items];
+    // The first place that was noted for an item counts.
+    for (known, index, span) in chunk.origin.references.iter().rev() {
+        if known == kind
+            && let Some(slot) = spans.get_mut(*index)
+        {
+            *slot = *span;
+        }
+    }
+    spans
 }

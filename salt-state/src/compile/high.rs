@@ -75,16 +75,6 @@ impl High {
         self.excludes.borrow_mut().extend(nodes);
     }
 
-    /// The IDs that count, with where each was written and its body.
-    pub(super) fn bodies(&self) -> Vec<(Value, Span, Node)> {
-        self.ids
-            .borrow()
-            .iter()
-            .filter(|(id, _)| !is_dunder(id))
-            .map(|(id, entry)| (id.clone(), entry.key, entry.value.clone()))
-            .collect()
-    }
-
     pub(super) fn body(&self, id: &Value) -> Option<Body> {
         self.ids.borrow().get(id)?.value.as_map().cloned()
     }
@@ -115,6 +105,10 @@ impl High {
             .borrow_mut()
             .extend(other.excludes.into_inner());
         let mut ids = self.ids.borrow_mut();
+        if ids.is_empty() {
+            *ids = other.ids.into_inner();
+            return;
+        }
         for (id, entry) in other.ids.into_inner() {
             if let Some(known) = ids.get(&id)
                 && known.value.to_value() != entry.value.to_value()
@@ -156,6 +150,13 @@ pub(super) fn lookup(node: &Node, key: &str) -> Option<Node> {
         .map(|entry| entry.value.clone())
 }
 
+/// The IDs that count, with where each was written and its body.
+pub(super) fn bodies(ids: &NodeMap) -> impl Iterator<Item = (&Value, Span, &Node)> {
+    ids.iter()
+        .filter(|(id, _)| !is_dunder(id))
+        .map(|(id, entry)| (id, entry.key, &entry.value))
+}
+
 /// Whether a key is one of Salt's own (`__sls__`).
 pub(super) fn is_dunder(key: &Value) -> bool {
     key.as_str().is_some_and(|key| key.starts_with("__"))
@@ -175,6 +176,11 @@ pub(super) fn origin(node: &Node, key: &str) -> String {
 }
 
 /// The declarations of a body: module (or what stands there), where, and its value.
+pub(super) fn declared(body: &NodeMap) -> impl Iterator<Item = (&Value, Span, &Node)> {
+    bodies(body)
+}
+
+/// The same as copies, for who changes the body meanwhile.
 pub(super) fn declarations(body: &Body) -> Vec<(Value, Span, Node)> {
     body.borrow()
         .iter()
@@ -188,6 +194,15 @@ pub(super) fn first(node: &Node) -> Option<(Value, Entry)> {
     let map = node.as_map()?.borrow();
     let (key, entry) = map.first()?;
     Some((key.clone(), entry.clone()))
+}
+
+/// Whether the first key of a mapping is this one.
+pub(super) fn begins_with(node: &Node, wanted: &str) -> bool {
+    node.as_map().is_some_and(|map| {
+        map.borrow()
+            .first()
+            .is_some_and(|(key, _)| key.as_str() == Some(wanted))
+    })
 }
 
 /// How many keys a mapping has.
@@ -224,15 +239,17 @@ pub(super) fn declare(
             ),
         }
     }
-    let ids: Vec<Value> = data.borrow().keys().cloned().collect();
-    for id in ids {
-        let Some(entry) = data.borrow().get(&id).cloned() else {
-            continue;
-        };
-        if let Some(node) = declaration(&id, &entry, sls, environment, world, errors)
-            && let Some(entry) = data.borrow_mut().get_mut(&id)
+    // A declaration may be the same object as another one, but never the whole.
+    let all = data.borrow().len();
+    for at in 0..all {
+        let long = data
+            .borrow()
+            .get_index(at)
+            .and_then(|(id, entry)| declaration(id, entry, sls, environment, world, errors));
+        if let Some(node) = long
+            && let Some(value) = data.borrow_mut().value_at_mut(at)
         {
-            entry.value = node;
+            *value = node;
         }
     }
     *high.ids.borrow_mut() = std::mem::take(&mut *data.borrow_mut());
@@ -312,13 +329,15 @@ fn declaration(
     let Some(body) = entry.value.as_map() else {
         return short(id, entry, sls, environment, world, errors);
     };
-    let mut seen = HashSet::new();
     let keys: Vec<_> = body
         .borrow()
         .iter()
         .map(|(key, entry)| (key.clone(), entry.clone()))
         .collect();
-    for (key, state) in keys {
+    // One state needs no memory of those before it.
+    let several = keys.len() > 1;
+    let mut seen = HashSet::new();
+    for (key, state) in &keys {
         let (Some(name), Some(arguments)) = (key.as_str(), state.value.as_list()) else {
             continue;
         };
@@ -326,7 +345,9 @@ fn declaration(
             continue;
         }
         let Some((module, _)) = name.split_once('.') else {
-            seen.insert(name.to_owned());
+            if several {
+                seen.insert(name);
+            }
             continue;
         };
         if seen.contains(module) {
@@ -342,7 +363,9 @@ fn declaration(
             continue;
         }
         undot(body, name, arguments);
-        seen.insert(module.to_owned());
+        if several {
+            seen.insert(module);
+        }
     }
     stamp(body, sls, environment);
     None
@@ -395,9 +418,10 @@ pub(super) fn number(high: &High, next: &mut i64) {
             if key.starts_with('_') {
                 continue;
             }
-            let ordered = arguments.borrow().iter().any(|argument| {
-                first(argument).is_some_and(|(key, _)| key.as_str() == Some("order"))
-            });
+            let ordered = arguments
+                .borrow()
+                .iter()
+                .any(|argument| begins_with(argument, "order"));
             if !ordered {
                 let order = super::single("order", Node::scalar(*next));
                 arguments.borrow_mut().push(order);

@@ -7,7 +7,8 @@ use salt_proto::target::Release;
 use salt_proto::{Map, Value};
 
 use super::Inputs;
-use super::high::{High, declarations, lookup};
+use super::high::{High, bodies, declared, lookup};
+use crate::grains::Grains;
 use crate::python;
 use crate::yaml::{Data, Node, Span};
 
@@ -52,23 +53,13 @@ impl Chunk {
 
     /// The tag under which its result is returned.
     pub fn tag(&self) -> String {
-        format!(
-            "{}_|-{}_|-{}_|-{}",
-            self.part("state"),
-            self.part("__id__"),
-            self.part("name"),
-            self.part("fun")
-        )
+        let parts = ["state", "__id__", "name", "fun"].map(|key| self.part(key));
+        parts.join("_|-")
     }
 
     /// What decides between chunks of the same order.
     pub(super) fn sort_text(&self) -> String {
-        format!(
-            "{}{}{}",
-            self.part("state"),
-            self.part("name"),
-            self.part("fun")
-        )
+        ["state", "name", "fun"].map(|key| self.part(key)).concat()
     }
 
     pub(super) fn order(&self) -> f64 {
@@ -84,29 +75,25 @@ impl Chunk {
 /// says how many are disabled and left out.
 pub(super) fn chunks(inputs: &Inputs<'_>, high: &High) -> (Vec<Chunk>, usize) {
     let mut chunks = Vec::new();
-    for (id, span, body) in high.bodies() {
+    let ids = high.ids.borrow();
+    for (id, span, body) in bodies(&ids) {
         let Some(map) = body.as_map() else {
             continue;
         };
-        for (state, state_span, node) in declarations(map) {
+        for (state, state_span, node) in declared(&map.borrow()) {
             let Some(arguments) = node.as_list() else {
                 continue;
             };
             let arguments = arguments.borrow();
-            declaration(
-                &id,
-                span,
-                &body,
-                &state,
-                state_span,
-                &arguments,
-                &mut chunks,
-            );
+            declaration(id, span, body, state, state_span, &arguments, &mut chunks);
         }
     }
     let all = chunks.len();
     if inputs.world.release >= Release::V3008 {
-        chunks.retain(|chunk| disabled_by(chunk, &inputs.world.minion.grains).is_none());
+        let grains = &inputs.world.minion.grains;
+        if grains.contains_key(DISABLED) {
+            chunks.retain(|chunk| disabled_by(chunk, grains).is_none());
+        }
         for chunk in &mut chunks {
             replace_watch(inputs, chunk);
         }
@@ -125,7 +112,8 @@ fn declaration(
     arguments: &[Node],
     chunks: &mut Vec<Chunk>,
 ) {
-    let mut low = Map::new();
+    // Beside the arguments: eight fixed entries.
+    let mut low = Map::with_capacity(arguments.len() + 8);
     low.insert("state", state.clone());
     low.insert("name", id.clone());
     for key in ["__sls__", "__env__", "__sls_included_from__"] {
@@ -139,12 +127,12 @@ fn declaration(
         state: state_span,
         ..Origin::default()
     };
-    let mut functions: IndexSet<String> = IndexSet::new();
+    let mut functions: Vec<&str> = Vec::new();
     let mut names: Vec<Value> = Vec::new();
     for argument in arguments {
         match &argument.data {
             Data::Scalar(Value::Str(function)) => {
-                functions.insert(function.clone());
+                functions.push(function);
             }
             Data::Map(map) => {
                 for (key, entry) in map.borrow().iter() {
@@ -162,23 +150,26 @@ fn declaration(
             _ => {}
         }
     }
-    let mut push = |low: Map| {
-        let mut last = Some((low, origin.clone()));
-        for (index, function) in functions.iter().enumerate() {
-            // There is one function unless the checks were skipped.
-            let taken = if index + 1 < functions.len() {
-                last.clone()
-            } else {
-                last.take()
-            };
-            if let Some((mut low, origin)) = taken {
-                low.insert("fun", function.as_str());
-                chunks.push(Chunk { low, origin });
-            }
+    if functions.len() > 1 {
+        // There is one function unless the checks were skipped.
+        let each: IndexSet<&str> = functions.drain(..).collect();
+        functions.extend(each);
+    }
+    let mut push = |low: Map, origin: Origin| {
+        let Some((last, others)) = functions.split_last() else {
+            return;
+        };
+        for function in others {
+            let (mut low, origin) = (low.clone(), origin.clone());
+            low.insert("fun", *function);
+            chunks.push(Chunk { low, origin });
         }
+        let mut low = low;
+        low.insert("fun", *last);
+        chunks.push(Chunk { low, origin });
     };
     if names.is_empty() {
-        push(low);
+        push(low, origin);
         return;
     }
     for (index, name) in names.iter().enumerate() {
@@ -200,7 +191,7 @@ fn declaration(
             }
         }
         low.insert("name_order", index + 1);
-        push(low);
+        push(low, origin.clone());
     }
 }
 
@@ -244,9 +235,12 @@ fn argument_entry(
     }
 }
 
+/// The grain that keeps chunks from running.
+const DISABLED: &str = "state_runs_disabled";
+
 /// The pattern of the grain `state_runs_disabled` that keeps a chunk from running.
-pub(crate) fn disabled_by(chunk: &Chunk, grains: &Map) -> Option<String> {
-    let patterns = grains.get("state_runs_disabled")?.as_list()?;
+pub(crate) fn disabled_by(chunk: &Chunk, grains: &Grains) -> Option<String> {
+    let patterns = grains.get(DISABLED)?.as_list()?;
     let function = format!("{}.{}", chunk.text("state"), chunk.text("fun"));
     patterns
         .iter()
@@ -308,12 +302,12 @@ fn number(chunks: &mut [Chunk]) {
     }
     let last = cap.saturating_add(1_000_000);
     for chunk in chunks {
-        let Some(order) = chunk.low.get("order").cloned() else {
+        let Some(slot) = chunk.low.get_mut("order") else {
             chunk.low.insert("order", cap);
             continue;
         };
-        let mut order = match order {
-            Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::Bool(_) => order,
+        let mut order = match std::mem::take(slot) {
+            order @ (Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::Bool(_)) => order,
             Value::Str(word) if word == "last" => Value::Int(last),
             Value::Str(word) if word == "first" => Value::Int(0),
             _ => Value::Int(cap),
@@ -333,7 +327,9 @@ fn number(chunks: &mut [Chunk]) {
             Value::Float(x) if x < 0.0 => Value::Float(last as f64 + x),
             order => order,
         };
-        chunk.low.insert("order", order);
+        if let Some(slot) = chunk.low.get_mut("order") {
+            *slot = order;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use salt_proto::Value;
 use salt_proto::target::Release;
 
 use super::extend::{Finder, first_state, reconcile, stamp};
-use super::high::{Arguments, Body, High, declarations, first, width};
+use super::high::{Arguments, Body, High, bodies, declared, first, width};
 use super::{Inputs, option, place, single};
 use crate::diagnostic::{Diagnostic, Stage};
 use crate::python;
@@ -120,22 +120,11 @@ pub(super) fn turn_around(inputs: &Inputs<'_>, high: &High, errors: &mut Vec<Dia
     let disabled = disabled(inputs);
     let finder = Finder::new(high);
     let mut extends = Extends(IndexMap::new());
-    for (id, _, body) in high.bodies() {
-        let Some(map) = body.as_map() else {
-            continue;
-        };
-        for (state, _, node) in declarations(map) {
-            let Some(run) = node.as_list() else {
-                continue;
-            };
-            let arguments: Vec<Node> = run.borrow().clone();
-            for argument in arguments {
-                let Some((key, entry)) = first(&argument) else {
-                    continue;
-                };
-                let Some(key) = key.as_str() else {
-                    continue;
-                };
+    let is_turned = |argument: &Node| {
+        argument.as_map().is_some_and(|map| {
+            let map = map.borrow();
+            let key = map.first().and_then(|(key, _)| key.as_str());
+            key.is_some_and(|key| {
                 let known = matches!(
                     key,
                     "require_in"
@@ -146,13 +135,33 @@ pub(super) fn turn_around(inputs: &Inputs<'_>, high: &High, errors: &mut Vec<Dia
                         | "use"
                         | "use_in"
                 ) || old && key == "prereq";
-                if !known || disabled.contains(key) {
+                known && !disabled.contains(key)
+            })
+        })
+    };
+    let ids = high.ids.borrow();
+    for (id, _, body) in bodies(&ids) {
+        let Some(map) = body.as_map() else {
+            continue;
+        };
+        for (state, _, node) in declared(&map.borrow()) {
+            let Some(run) = node.as_list() else {
+                continue;
+            };
+            let run_now = run.borrow();
+            let arguments: Vec<Node> = run_now.iter().filter(|a| is_turned(a)).cloned().collect();
+            drop(run_now);
+            for argument in arguments {
+                let Some((key, entry)) = first(&argument) else {
                     continue;
-                }
+                };
+                let Some(key) = key.as_str() else {
+                    continue;
+                };
                 let statement = Statement {
-                    id: &id,
-                    state: &state,
-                    body: &body,
+                    id,
+                    state,
+                    body,
                     run,
                     key,
                     kind: key.split('_').next().unwrap_or(key),
@@ -178,6 +187,7 @@ pub(super) fn turn_around(inputs: &Inputs<'_>, high: &High, errors: &mut Vec<Dia
             }
         }
     }
+    drop(ids);
     for (name, (span, body)) in extends.0 {
         let value = Node::at(Data::Map(body), span);
         let entry = Entry { key: span, value };

@@ -473,11 +473,11 @@ impl<'i, 'a> Rendering<'i, 'a> {
         if self.inputs.world.release < Release::V3007 {
             return;
         }
-        for (_, _, node) in included.bodies() {
+        for (_, _, node) in high::bodies(&included.ids.borrow()) {
             let Some(body) = node.as_map() else {
                 continue;
             };
-            let list = lookup(&node, KEY).unwrap_or_else(|| {
+            let list = lookup(node, KEY).unwrap_or_else(|| {
                 let list = Node::list(Vec::new(), Span::default());
                 set(body, KEY, list.clone());
                 list

@@ -1,10 +1,12 @@
 //! Checks of the high data, in Salt's words.
 
+use std::borrow::Cow;
+
 use indexmap::IndexMap;
 use salt_proto::Value;
 use salt_proto::target::Release;
 
-use super::high::{High, first, is_dunder, origin, width};
+use super::high::{High, bodies, declared, origin, width};
 use super::{Inputs, REQUISITES, place};
 use crate::diagnostic::{Diagnostic, Stage};
 use crate::python;
@@ -20,6 +22,14 @@ struct Verifier<'v, 'i> {
     found: Vec<Diagnostic>,
 }
 
+/// [`python::str`] of what is text nearly always.
+fn text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Str(text) => Cow::Borrowed(text),
+        other => Cow::Owned(python::str(other)),
+    }
+}
+
 /// Salt ends with an exception here.
 struct Unhandled;
 
@@ -31,8 +41,9 @@ pub(super) fn verify(inputs: &Inputs<'_>, high: &High, errors: &mut Vec<Diagnost
         references: References::new(),
         found: Vec::new(),
     };
-    for (id, span, body) in high.bodies() {
-        if let Err(Unhandled) = verifier.id(&id, span, &body) {
+    let ids = high.ids.borrow();
+    for (id, span, body) in bodies(&ids) {
+        if let Err(Unhandled) = verifier.id(id, span, body) {
             // Only the exception is left of what was found.
             let last = verifier.found.pop();
             verifier.found.clear();
@@ -54,7 +65,7 @@ impl Verifier<'_, '_> {
 
     fn id(&mut self, id: &Value, span: Span, body: &Node) -> Result<(), Unhandled> {
         let sls = origin(body, "__sls__");
-        let name = python::str(id);
+        let name = text(id);
         if !matches!(id, Value::Str(_)) {
             let kind = id.type_name();
             let is = if self.old { "a" } else { "type" };
@@ -73,16 +84,8 @@ impl Verifier<'_, '_> {
             );
             return Ok(());
         };
-        let states: Vec<(Value, Span, Node)> = map
-            .borrow()
-            .iter()
-            .map(|(key, entry)| (key.clone(), entry.key, entry.value.clone()))
-            .collect();
-        for (state, span, value) in states {
-            if is_dunder(&state) {
-                continue;
-            }
-            let Value::Str(state_name) = &state else {
+        for (state, span, value) in declared(&map.borrow()) {
+            let Value::Str(state_name) = state else {
                 let text = format!(
                     "'{}' object has no attribute 'startswith'",
                     state.type_name()
@@ -97,8 +100,7 @@ impl Verifier<'_, '_> {
                     "remove the colon, or give arguments below it",
                 ),
                 Data::List(arguments) => {
-                    let arguments: Vec<Node> = arguments.borrow().clone();
-                    self.state(id, &sls, &state, state_name, span, &arguments)?;
+                    self.state(id, &sls, state, state_name, span, &arguments.borrow())?;
                 }
                 _ => self.report(
                     format!("State '{name}' in SLS '{sls}' is not formed as a list"),
@@ -126,15 +128,15 @@ impl Verifier<'_, '_> {
         span: Span,
         arguments: &[Node],
     ) -> Result<(), Unhandled> {
-        let name = python::str(id);
-        let mut functions: Vec<String> = state_name
+        let name = text(id);
+        let mut functions: Vec<&str> = state_name
             .split_once('.')
-            .map(|(_, function)| function.to_owned())
+            .map(|(_, function)| function)
             .into_iter()
             .collect();
         for argument in arguments {
             if let Some(text) = argument.as_str() {
-                functions.push(text.to_owned());
+                functions.push(text);
                 if text.trim().contains(' ') {
                     self.report(
                         format!("The function \"{text}\" in state \"{name}\" in SLS \"{sls}\" has whitespace, a function with whitespace is not supported, perhaps this is an argument that is missing a \":\""),
@@ -147,7 +149,8 @@ impl Verifier<'_, '_> {
             let Some(map) = argument.as_map() else {
                 continue;
             };
-            let Some((key, entry)) = first(argument) else {
+            let map = map.borrow();
+            let Some((key, entry)) = map.first() else {
                 self.report(
                     String::new(),
                     argument.span,
@@ -155,7 +158,6 @@ impl Verifier<'_, '_> {
                 );
                 return self.unhandled();
             };
-            let width = map.borrow().len();
             if let Some(key) = key.as_str() {
                 if key == "names" && entry.value.as_list().is_none() {
                     self.report(
@@ -166,8 +168,8 @@ impl Verifier<'_, '_> {
                 }
                 if self.is_checked(key) {
                     self.requisite(id, sls, state, key, &entry.value, entry.key);
-                    if width != 1 {
-                        let second = map.borrow().get_index(1).map(|(_, entry)| entry.key);
+                    if map.len() != 1 {
+                        let second = map.get_index(1).map(|(_, entry)| entry.key);
                         self.several(&name, sls, second.unwrap_or(argument.span));
                     }
                 }
@@ -230,7 +232,7 @@ impl Verifier<'_, '_> {
         value: &Node,
         span: Span,
     ) {
-        let name = python::str(id);
+        let name = text(id);
         let Some(items) = value.as_list() else {
             self.report(
                 format!("The {kind} statement in state '{name}' in SLS '{sls}' needs to be formed as a list"),
@@ -239,29 +241,27 @@ impl Verifier<'_, '_> {
             );
             return;
         };
-        let items: Vec<Node> = items.borrow().clone();
-        self.references
-            .insert(id.clone(), (state.clone(), IndexMap::new()));
-        for item in items {
-            let (key, entry) = match (&item.data, first(&item)) {
-                (Data::Scalar(Value::Str(text)), _) => {
-                    self.refer(
-                        id,
-                        sls,
-                        state,
-                        &Value::from("id"),
-                        &Value::from(text.as_str()),
-                        item.span,
-                    );
+        if self.old {
+            self.references
+                .insert(id.clone(), (state.clone(), IndexMap::new()));
+        }
+        for item in items.borrow().iter() {
+            let map = match &item.data {
+                Data::Scalar(value @ Value::Str(_)) => {
+                    self.refer(id, sls, state, &Value::from("id"), value, item.span);
                     continue;
                 }
-                (Data::Map(_), Some(pair)) if self.old || width(&item) == 1 => pair,
+                Data::Map(map) if self.old || width(item) == 1 => map.borrow(),
                 _ => {
-                    self.not_single(&item, &name, sls);
+                    self.not_single(item, &name, sls);
                     continue;
                 }
             };
-            let key_text = python::str(&key);
+            let Some((key, entry)) = map.first() else {
+                self.not_single(item, &name, sls);
+                continue;
+            };
+            let key_text = text(key);
             if let Some((module, _)) = key_text.split_once('.') {
                 let hint = format!("write `{module}`");
                 self.report(
@@ -270,7 +270,7 @@ impl Verifier<'_, '_> {
                     &hint,
                 );
             }
-            if entry.value.as_scalar().is_none() {
+            let Some(value) = entry.value.as_scalar() else {
                 let shown = python::str(&entry.value.to_value());
                 let place = if self.old {
                     String::new()
@@ -283,8 +283,8 @@ impl Verifier<'_, '_> {
                     "a reference is `module: name`",
                 );
                 continue;
-            }
-            self.refer(id, sls, state, &key, &entry.value.to_value(), item.span);
+            };
+            self.refer(id, sls, state, key, value, item.span);
         }
     }
 

@@ -37,30 +37,26 @@ pub fn show(value: &Value, outputter: &str, style: Style) -> String {
 }
 
 fn json(value: &Value, indent: i64) -> String {
-    let mut out = String::new();
+    let mut out = String::with_capacity(1 << 10);
     write_json(value, usize::try_from(indent).ok(), 0, &mut out);
     out
 }
 
 /// As Python's `json.dumps` with `ensure_ascii=False`: `indent` is `None` for one line.
 fn write_json(value: &Value, indent: Option<usize>, level: usize, out: &mut String) {
-    let next = |out: &mut String, level: usize, first: bool| {
+    let next = |out: &mut String, first: bool| {
         if !first {
             out.push(',');
         }
         match indent {
-            Some(width) => {
-                out.push('\n');
-                out.push_str(&" ".repeat(width * level));
-            }
+            Some(width) => new_line(width * (level + 1), out),
             None if !first => out.push(' '),
             None => {}
         }
     };
     let end = |out: &mut String| {
         if let Some(width) = indent {
-            out.push('\n');
-            out.push_str(&" ".repeat(width * level));
+            new_line(width * level, out);
         }
     };
     match value {
@@ -76,7 +72,7 @@ fn write_json(value: &Value, indent: Option<usize>, level: usize, out: &mut Stri
         Value::List(items) => {
             out.push('[');
             for (n, item) in items.iter().enumerate() {
-                next(out, level + 1, n == 0);
+                next(out, n == 0);
                 write_json(item, indent, level + 1, out);
             }
             end(out);
@@ -86,8 +82,11 @@ fn write_json(value: &Value, indent: Option<usize>, level: usize, out: &mut Stri
         Value::Map(map) => {
             out.push('{');
             for (n, (key, value)) in map.iter().enumerate() {
-                next(out, level + 1, n == 0);
-                write_json_text(&json_key(key), out);
+                next(out, n == 0);
+                match key {
+                    Value::Str(key) => write_json_text(key, out),
+                    key => write_json_text(&json_key(key), out),
+                }
                 out.push_str(": ");
                 write_json(value, indent, level + 1, out);
             }
@@ -100,6 +99,17 @@ fn write_json(value: &Value, indent: Option<usize>, level: usize, out: &mut Stri
     }
 }
 
+/// Begins a line with so many blanks.
+fn new_line(mut blanks: usize, out: &mut String) {
+    const BLANKS: &str = "                                ";
+    out.push('\n');
+    while blanks > BLANKS.len() {
+        out.push_str(BLANKS);
+        blanks -= BLANKS.len();
+    }
+    out.push_str(BLANKS.get(..blanks).unwrap_or_default());
+}
+
 /// A key that is no text becomes one as in Python's `json`.
 fn json_key(key: &Value) -> String {
     match key {
@@ -109,9 +119,30 @@ fn json_key(key: &Value) -> String {
     }
 }
 
+/// In quotes, with Python's escapes: of control characters, quotes and backslashes.
 fn write_json_text(text: &str, out: &mut String) {
-    // Text always has a JSON form; the slashes of serde_json are Python's.
-    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
+    out.push('"');
+    let mut rest = text;
+    loop {
+        let plain = rest.bytes().position(|byte| !is_plain(&byte));
+        let (before, after) = rest.split_at(plain.unwrap_or(rest.len()));
+        out.push_str(before);
+        let mut letters = after.chars();
+        match letters.next() {
+            None => break,
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some('\u{8}') => out.push_str("\\b"),
+            Some('\u{c}') => out.push_str("\\f"),
+            Some(other) => out.push_str(&format!("\\u{:04x}", u32::from(other))),
+        }
+        rest = letters.as_str();
+    }
+    out.push('"');
 }
 
 fn yaml(value: &Value, indent: Option<i64>) -> String {
@@ -221,6 +252,14 @@ mod tests {
                 .collect::<Map>()
                 .into(),
         }
+    }
+
+    #[test]
+    fn text_is_escaped_as_json() {
+        let all: String = ('\0'..='\u{ff}').chain(['\u{2028}', '😀']).collect();
+        let mut ours = String::new();
+        write_json_text(&all, &mut ours);
+        assert_eq!(ours, serde_json::to_string(&all).unwrap());
     }
 
     #[test]

@@ -2,7 +2,13 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use salt_examples::{daemon, salt_call};
+
+/// Compiling a tree makes and drops many small values, for which this allocator takes a
+/// third of the time that the C library's does.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     daemon::main_with_code(

@@ -36,7 +36,7 @@ mod pillar;
 pub(crate) mod pkg;
 mod random;
 mod saltutil;
-mod service;
+pub(crate) mod service;
 pub(crate) mod shadow;
 mod slsutil;
 pub(crate) mod ssh;

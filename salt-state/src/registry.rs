@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::foreign::{Catalog, Described, Foreign, ForeignKind};
 use crate::plan::{Changes, Done, Plan};
 use crate::states::{Check, ModAggregate, ModInit, State};
+use crate::system::Observe;
 
 /// Something that `salt['x.y']` in a template, `salt '*' x.y` and `salt-call x.y` can call.
 ///
@@ -247,6 +248,7 @@ pub struct Registry {
     inits: BTreeMap<String, ModInit>,
     aggregates: BTreeMap<String, ModAggregate>,
     unusable: BTreeMap<String, String>,
+    programs: BTreeMap<&'static str, &'static str>,
     foreign: Option<Arc<dyn Foreign>>,
 }
 
@@ -304,6 +306,11 @@ impl Registry {
     pub fn unusable(mut self, module: impl Into<String>, reason: impl Into<String>) -> Self {
         self.unusable.insert(module.into(), reason.into());
         self
+    }
+
+    /// Says that a state module is only there on machines that have a program.
+    pub(crate) fn needs_program(&mut self, module: &'static str, program: &'static str) {
+        self.programs.insert(module, program);
     }
 
     /// Adds one of our states.
@@ -449,6 +456,20 @@ impl Registry {
             Some(reason) => format!("'{module}' __virtual__ returned False: {reason}"),
             None => format!("'{name}' is not available."),
         })
+    }
+
+    /// Why a state cannot be called on a machine now, in Salt's words; `None` when it can.
+    /// A state that ran before may have installed what is needed.
+    pub(crate) fn why_no_state_on(&self, name: &str, machine: &dyn Observe) -> Option<String> {
+        let module = name.split('.').next().unwrap_or_default();
+        match self.programs.get(module) {
+            Some(program) if self.has_state(name) && machine.which(program).is_none() => {
+                Some(format!(
+                    "'{module}' __virtual__ returned False: {module} module could not be loaded"
+                ))
+            }
+            _ => self.why_no_state(name),
+        }
     }
 
     /// Calls a state's check with arguments by name. The plan is not carried out.

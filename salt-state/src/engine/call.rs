@@ -263,8 +263,11 @@ fn problems(engine: &Engine<'_>, low: &Map) -> Vec<String> {
         return problems;
     }
     let full = format!("{}.{}", part("state"), part("fun"));
-    if let Some(mut reason) = engine.base.registry.why_no_state(&full) {
-        if let Some(hint) = foreign::hint(ForeignKind::States, &full, engine.base) {
+    let registry = engine.base.registry;
+    if let Some(mut reason) = registry.why_no_state_on(&full, engine.base.system) {
+        if !registry.has_state(&full)
+            && let Some(hint) = foreign::hint(ForeignKind::States, &full, engine.base)
+        {
             reason.push_str(&format!("\nHint: {hint}"));
         }
         let place = match low.get("__sls__") {

@@ -16,6 +16,7 @@ mod systemd;
 
 use script::{Kind, Scripts};
 use systemd::Systemd;
+pub(crate) use systemd::is_offline;
 
 pub(super) fn register(registry: &mut Registry) {
     questions(registry);
@@ -148,7 +149,8 @@ fn provider<'a>(context: &Context<'a>) -> Provider<'a> {
     let machine: &'a dyn Observe = context.system;
     let init = context.minion.grains.str("init").unwrap_or("unknown");
     let unknown = init == "unknown";
-    if init == "systemd" || unknown && systemd::is_running(machine) {
+    let by_systemd = systemd::is_running(machine) || is_offline(machine);
+    if init == "systemd" || unknown && by_systemd {
         return Provider::Systemd(Systemd { machine });
     }
     let kind = if machine.which("rc-service").is_some() {

@@ -11,9 +11,12 @@ use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
 
+mod latest;
+
 type Answer = Result<Plan, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    registry.needs_program("git", "git");
     let add = &mut |name, signature, doc, state: fn(&Args, &Check<'_>) -> Answer| {
         registry.add_state(name, signature, doc, state);
     };
@@ -22,6 +25,12 @@ pub(super) fn register(registry: &mut Registry) {
         "cloned(name, target, branch=None, user=None, password=None, identity=None, https_user=None, https_pass=None, output_encoding=None)",
         "Makes sure that a repository was cloned once.",
         cloned,
+    );
+    add(
+        "git.latest",
+        "latest(name, target, rev='HEAD', branch=None, user=None, password=None, update_head=True, force_checkout=False, force_clone=False, force_fetch=False, force_reset=False, submodules=False, bare=False, mirror=False, remote='origin', fetch_tags=True, sync_tags=True, depth=None, identity=None, https_user=None, https_pass=None, refspec_branch='*', refspec_tag='*', output_encoding=None, **kwargs)",
+        "Makes sure that a repository is cloned and at the newest commit of a revision.",
+        latest::latest,
     );
     add(
         "git.present",

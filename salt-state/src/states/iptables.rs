@@ -14,6 +14,7 @@ use crate::system::Observe;
 type Answer = Result<Plan, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    registry.needs_program("iptables", "iptables");
     let add = &mut |name, signature, doc, state: fn(&Args, &Check<'_>) -> Answer| {
         registry.add_state(name, signature, doc, state);
     };

@@ -211,50 +211,16 @@ fn install(
         let meant = meant.unwrap_or_else(|| "installed".to_owned());
         shows.extend(expected(name, &meant, ""));
     }
-    let list = |targets: &Targets| {
-        joined(
-            targets
-                .iter()
-                .map(|(name, version)| shown(name, version.as_ref()))
-                .collect(),
-        )
-    };
     let mut would = Vec::new();
-    if !fresh.is_empty() {
-        would.push(format!(
-            "The following packages would be installed/updated: {}",
-            joined(fresh.iter().map(|(name, _)| name.clone()).collect())
-        ));
-    }
-    if !again.is_empty() {
-        would.push(format!(
-            "The following packages would be reinstalled: {}",
-            joined(again.iter().map(|(name, _)| name.clone()).collect())
-        ));
+    for (targets, what) in [(&fresh, "installed/updated"), (&again, "reinstalled")] {
+        if !targets.is_empty() {
+            let names: Vec<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
+            let names = names.join(", ");
+            would.push(format!("The following packages would be {what}: {names}"));
+        }
     }
     let would = would.join("\n");
-    let mut done = Vec::new();
-    if !fresh.is_empty() {
-        done.push(format!(
-            "The following packages were installed/updated: {}",
-            list(&fresh)
-        ));
-    }
-    if !there.is_empty() {
-        done.push(format!(
-            "The following packages were already installed: {}",
-            list(&there)
-        ));
-    }
-    match again.as_slice() {
-        [] => {}
-        [(name, _)] => done.push(format!("Package {name} was reinstalled.")),
-        _ => done.push(format!(
-            "The following packages were reinstalled: {}",
-            list(&again)
-        )),
-    }
-    let comment = done.join("\n");
+    let comment = said(&fresh, &there, &again);
     let changes = if args.given("sources").is_some() {
         shows.clone()
     } else {
@@ -333,6 +299,49 @@ fn install(
     })
     .when_testing(would)
     .test_changes(shows))
+}
+
+/// What is said of an installation: names as long as the list is short, else numbers.
+fn said(fresh: &Targets, there: &Targets, again: &Targets) -> String {
+    /// From this many characters on, what was installed is only counted.
+    const TOO_LONG: usize = 20;
+    /// Above this many packages, what was there is only counted.
+    const TOO_MANY: usize = 20;
+
+    let list = |targets: &Targets| {
+        let names: Vec<String> = targets
+            .iter()
+            .map(|(name, version)| shown(name, version.as_ref()))
+            .collect();
+        names.join(", ")
+    };
+    let counted = |targets: &Targets| match targets.len() {
+        1 => "1 targeted package was".to_owned(),
+        count => format!("{count} targeted packages were"),
+    };
+    let mut done = Vec::new();
+    if !fresh.is_empty() {
+        let names = list(fresh);
+        done.push(if names.chars().count() < TOO_LONG {
+            format!("The following packages were installed/updated: {names}")
+        } else {
+            format!("{} installed/updated.", counted(fresh))
+        });
+    }
+    if !there.is_empty() {
+        done.push(if there.len() <= TOO_MANY {
+            format!(
+                "The following packages were already installed: {}",
+                list(there)
+            )
+        } else {
+            format!("{} already installed", counted(there))
+        });
+    }
+    for (name, _) in again {
+        done.push(format!("Package {name} was reinstalled."));
+    }
+    done.join("\n")
 }
 
 /// What an installation will change, dependencies included, as far as the package manager

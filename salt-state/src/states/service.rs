@@ -1,6 +1,5 @@
 //! `service.*`: what runs, and what is started at boot.
 
-use std::path::Path;
 use std::time::Duration;
 
 use salt_proto::{Map, Value};
@@ -60,10 +59,8 @@ pub(super) fn register(registry: &mut Registry) {
 
 const OFFLINE: &str = "Running in OFFLINE mode. Nothing to do";
 
-/// Whether systemd is installed but did not boot this machine: an image or a container.
 fn is_offline(check: &Check<'_>) -> bool {
-    !check.system.exists(Path::new("/run/systemd/system"))
-        && check.system.which("systemctl").is_some()
+    crate::functions::service::is_offline(check.system)
 }
 
 fn asks(check: &Check<'_>, function: &str, args: &Args) -> Result<bool, CallError> {
@@ -494,7 +491,12 @@ fn at_boot(args: &Args, check: &Check<'_>, enable: bool) -> Answer {
     service.enable = Some(enable);
     let name = service.name.clone();
     let word = if enable { "enabled" } else { "disabled" };
-    if !service.is_available(check)? {
+    let is_available = match service.is_available(check) {
+        Ok(is_available) => is_available,
+        Err(error @ CallError::Execution(_)) => return Ok(Plan::fail(error.to_string())),
+        Err(error) => return Err(error),
+    };
+    if !is_available {
         let text = format!("The named service {name} is not available");
         return Ok(if enable {
             Plan::fail(text)

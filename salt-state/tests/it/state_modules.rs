@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use crate::golden::decode;
 
 mod accounts;
+mod git_latest;
 mod packages;
 mod services;
 mod tables;

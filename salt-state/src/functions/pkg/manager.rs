@@ -230,7 +230,9 @@ impl Manager {
         if self != Self::Apt {
             return None;
         }
+        // It would log the problem it was given, even though it only prints.
         let command = tool::plain("apt-get")
+            .args(["-o", "Dir::Log::Planner=/dev/null"])
             .args(["-q", "-y", "--just-print", verb, "--"])
             .args(targets);
         let text = tool::answer(machine, &command)?;

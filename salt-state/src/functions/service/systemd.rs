@@ -126,6 +126,11 @@ pub(super) fn is_running(machine: &dyn Observe) -> bool {
     machine.exists(Path::new("/run/systemd/system"))
 }
 
+/// Whether systemd is installed but did not start the machine: an image or a container.
+pub(crate) fn is_offline(machine: &dyn Observe) -> bool {
+    !is_running(machine) && machine.which("systemctl").is_some()
+}
+
 /// The unit of a name: a service, unless the name has a unit's ending.
 fn unit(name: &str) -> String {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending);
@@ -196,7 +201,16 @@ impl Systemd<'_> {
     }
 
     /// `systemctl status` knows of units that no file describes, too.
+    ///
+    /// # Errors
+    ///
+    /// When systemd did not start the machine, since then it tells nothing.
     pub(super) fn exists(&self, name: &str) -> Result<bool, CallError> {
+        if is_offline(self.machine) {
+            return Err(CallError::execution(format!(
+                "Cannot run in offline mode. Failed to get information on unit '{name}'"
+            )));
+        }
         let output = self.ask(&["status", "-n", "0", "--", &unit(name)])?;
         let text = output.stdout_text();
         let unknown = output.exit.code() == 4

@@ -150,6 +150,27 @@ fn properties_in_braces_are_mappings() {
 }
 
 #[test]
+fn systemd_that_started_nothing_is_asked_all_the_same_but_not_which_units_there_are() {
+    let machine = FakeSystem::new()
+        .program("/etc/init.d/ssh")
+        .program("/usr/bin/systemctl")
+        .command("systemctl", |command| match command.line() {
+            line if line.contains("is-active") => {
+                Output::success("Running in chroot, ignoring command 'is-active'\n")
+            }
+            _ => Output::failure(1, "disabled\n"),
+        });
+
+    check(&machine, "service.status", "ssh", true);
+    check(&machine, "service.enabled", "ssh", false);
+    let found = call(&machine, "service.available", Args::new().with("ssh"));
+    assert_eq!(
+        found.unwrap_err().to_string(),
+        "Cannot run in offline mode. Failed to get information on unit 'ssh'"
+    );
+}
+
+#[test]
 fn without_systemd_the_scripts_are_used() {
     let machine = FakeSystem::new()
         .program("/usr/sbin/service")

@@ -250,10 +250,13 @@ fn low(args: &Args, context: &Context<'_>) -> Answer {
 fn one_chunk(args: &Args, context: &Context<'_>, low: Map) -> Answer {
     let full = ["state", "fun"].map(|key| low.get(key).map(python::str).unwrap_or_default());
     let full = full.join(".");
-    if !context.registry.has_state(&full) {
+    let why = context.registry.why_no_state_on(&full, context.system);
+    if why.is_some() {
         context.set_retcode(1);
         let mut text = format!("Specified state '{full}' was not found");
-        if let Some(hint) = foreign::hint(ForeignKind::States, &full, context) {
+        if !context.registry.has_state(&full)
+            && let Some(hint) = foreign::hint(ForeignKind::States, &full, context)
+        {
             text.push_str(&format!("\nHint: {hint}"));
         }
         return Ok(Value::List(vec![text.into()]));

@@ -454,7 +454,7 @@ pub(super) fn file(
         if tested.is_empty() {
             return Ok(Plan::unchanged(correct));
         }
-        return Ok(Plan::answer(None, would_change(name), tested));
+        return Ok(Plan::answer(None, would_change(name), changes).test_changes(tested));
     }
     if changes.is_empty() {
         return Ok(if options.selinux {

@@ -11,6 +11,7 @@ pub mod call_args;
 pub mod config;
 pub mod daemon;
 pub mod failure;
+mod jobs;
 pub mod logging;
 pub mod master;
 pub mod minion;

@@ -1,9 +1,7 @@
 //! `salt-minion`: the minion of `salt-transport` with Salt's configuration, functions and directories.
 
-mod jobs;
-
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +16,8 @@ use salt_transport::{
 };
 
 use crate::config::{MinionConfig, SecurityProfile};
+use crate::jobs::ProcDir;
 use crate::{Failure, bridge, rng, signals, tree};
-
-use jobs::ProcDir;
 
 /// Salt's exit status of a minion whose key is rejected.
 const EX_NOPERM: u8 = 77;
@@ -47,7 +44,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
         handle: handle.clone(),
         registry: Registry::builtin(),
         host: Arc::new(host),
-        proc_dir: ProcDir::new(&config.cachedir),
+        proc_dir: ProcDir::of_daemon(&config.cachedir),
     });
     let jobs = Arc::clone(&worker);
     let minion = builder
@@ -63,6 +60,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
     );
 
     let mining = Arc::clone(&worker).mine();
+    let waiting = Arc::clone(&worker).run_queued();
     let stop = handle.clone();
     let stopping = async {
         signals::terminated().await;
@@ -79,6 +77,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
             error => Failure::from(error),
         }),
         () = mining => Ok(()),
+        () = waiting => Ok(()),
         () = stopping => Ok(()),
     };
     fs::remove_file(&config.pidfile).ok();
@@ -255,6 +254,25 @@ fn autosign_grains(config: &MinionConfig) -> Map {
         .collect()
 }
 
+/// The file that was queued first; the time is in its name.
+fn oldest(directory: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(directory).ok()?.flatten();
+    let names = entries.map(|entry| entry.path());
+    let queued = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        name.is_some_and(|name| name.starts_with("queued_") && name.ends_with(".p"))
+    };
+    names.filter(queued).min()
+}
+
+fn read_job(path: &Path) -> Option<Job> {
+    let bytes = fs::read(path).ok()?;
+    match salt_proto::msgpack::decode(&bytes, &salt_proto::Limits::default()) {
+        Ok(Value::Map(map)) => Job::from_map(map).ok(),
+        _ => None,
+    }
+}
+
 fn write_pidfile(path: &Path) {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).ok();
@@ -285,7 +303,7 @@ impl Worker {
 
     /// Runs a published job, one function or several, on a blocking thread.
     fn run(&self, job: &Job) -> Return {
-        let running = self.proc_dir.enter(job);
+        let running = self.proc_dir.enter(&job.jid, job.to_map());
         // As in Salt, what a job sets in its environment is gone with it.
         let host = Arc::new(
             Host::with_environment(self.host.environment()).for_job(Arc::clone(&running.children)),
@@ -390,6 +408,48 @@ impl Worker {
             // There are no modules to load again.
             "module_refresh" | "matchers_refresh" | "beacons_refresh" => true,
             _ => false,
+        }
+    }
+
+    /// Runs what was queued, one after the other, whenever no run of states is under way:
+    /// also what a former life of the daemon has left.
+    async fn run_queued(self: Arc<Self>) {
+        let directory = salt_state::functions::queue_directory(&self.config.opts);
+        let mut interval = tokio::time::interval(Duration::from_secs(1));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.handle.until_receiving().await;
+        loop {
+            interval.tick().await;
+            let Some(path) = oldest(&directory) else {
+                continue;
+            };
+            let busy = self.proc_dir.running().iter().any(|job| {
+                job.str("fun")
+                    .is_some_and(salt_state::functions::is_state_run)
+            });
+            if busy {
+                continue;
+            }
+            let job = read_job(&path);
+            // Gone before it runs, so that a run that ends the daemon is not begun again.
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "a queued run stays where it is");
+                continue;
+            }
+            let Some(job) = job else {
+                tracing::warn!(path = %path.display(), "a queued run cannot be read");
+                continue;
+            };
+            let this = Arc::clone(&self);
+            let Ok(ret) = tokio::task::spawn_blocking(move || this.run(&job)).await else {
+                continue;
+            };
+            if ret.value.get("__no_return__").is_some_and(Value::is_true) {
+                continue;
+            }
+            if let Err(error) = self.handle.request(ret.to_map()).await {
+                tracing::warn!(%error, "the master did not take the result of a queued run");
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use salt_state::{Args, CallError, Context, Host, MinionData, Registry, Sources, 
 use salt_transport::{FileClient, MinionHandle, MinionSettings, MinionStatus, Tcp};
 
 use crate::config::MinionConfig;
+use crate::jobs::ProcDir;
 use crate::options::{Opt, Parsed};
 use crate::output::{self, States, Style};
 use crate::{Failure, bridge, daemon, minion, tree};
@@ -262,7 +263,7 @@ impl Call<'_> {
             registry: Arc::clone(&self.registry),
             config: Arc::clone(&self.config),
             grains: self.grains.clone(),
-            jid: self.jid.to_string(),
+            jid: self.jid.clone(),
             function: self.function.clone(),
             arguments: self.arguments.clone(),
             own_grains: !self.parsed.has("--skip-grains"),
@@ -459,7 +460,7 @@ struct Asked {
     registry: Arc<Registry>,
     config: Arc<MinionConfig>,
     grains: Grains,
-    jid: String,
+    jid: Jid,
     function: String,
     arguments: Args,
     /// Whether the tree's own modules may add grains.
@@ -522,14 +523,23 @@ impl Asked {
         context.job = Map::from([
             ("fun", Value::from(self.function.as_str())),
             ("pid", std::process::id().into()),
-            ("jid", self.jid.into()),
+            ("jid", (&self.jid).into()),
             ("tgt", "salt-call".into()),
         ]);
+        let jobs = ProcDir::new(&self.config.cachedir);
+        let entered = jobs.enter(&self.jid, context.job.clone());
+        let running = || {
+            let mut others = jobs.running();
+            others.retain(|other| other.str("jid") != Some(self.jid.as_str()));
+            others
+        };
+        context.running = Some(&running);
         let line = ProgressLine::new();
         let progress = |done: usize, total: usize, tag: &str, _: &Map| line.show(done, total, tag);
         context.progress = Some(&progress);
         let called = registry.call_outermost(&self.function, self.arguments, &context);
         line.clear();
+        drop(entered);
         let (value, retcode) = called?;
         let outputter = self
             .registry

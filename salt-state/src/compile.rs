@@ -26,6 +26,7 @@ use crate::diagnostic::{Diagnostic, Stage};
 use crate::render::World;
 use crate::yaml::{Node, Span};
 
+pub use graph::Dependencies;
 pub(crate) use low::disabled_by;
 pub use low::{Chunk, Origin};
 pub(crate) use sls::{available as available_sls, find as find_sls};
@@ -263,6 +264,18 @@ pub fn plain_low(inputs: &Inputs<'_>) -> Result<Vec<Chunk>, Vec<Diagnostic>> {
         }
     })?;
     Ok(chunks)
+}
+
+/// What depends on what in the high data as it is: what `state.graph` shows.
+///
+/// # Errors
+///
+/// All problems up to there; references to nothing are none.
+pub fn dependencies(inputs: &Inputs<'_>) -> Result<Dependencies, Vec<Diagnostic>> {
+    rendered(inputs, |inputs, high, _| {
+        let (chunks, _) = low::chunks(inputs, high);
+        graph::dependencies(inputs, &chunks)
+    })
 }
 
 fn rendered<T>(

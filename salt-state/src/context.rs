@@ -25,8 +25,9 @@ pub struct MinionData {
 }
 
 /// Sends a load to the master, sealed, and returns its answer. The load needs `cmd` and
-/// what belongs to it; `id` and `tok` are added on the way.
-pub type AskMaster<'a> = dyn Fn(Map) -> Result<Value, CallError> + 'a;
+/// what belongs to it; `id` and `tok` are added on the way. States that run beside each
+/// other share it.
+pub type AskMaster<'a> = dyn Fn(Map) -> Result<Value, CallError> + Sync + 'a;
 
 /// Puts an event on the minion's own bus (`pillar_refresh`, `module_refresh`, …) and says
 /// whether anybody takes it.

@@ -6,7 +6,7 @@
 //! module does what was decided, one step after the other (those with `parallel: true`
 //! beside them).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -124,8 +124,11 @@ pub fn run(chunks: &[Chunk], context: &Context<'_>, mode: &Mode) -> Result<Repor
             count: i64::try_from(mode.first).unwrap_or(0),
             total: 0,
             workers: parallel::Workers::new(scope, limit(context)),
+            tried: HashMap::new(),
         };
-        engine.run()?;
+        let ended = engine.run();
+        engine.forget_pauses();
+        ended?;
         Ok(engine.report)
     })
 }
@@ -153,6 +156,8 @@ struct Engine<'s> {
     count: i64,
     total: usize,
     workers: parallel::Workers<'s>,
+    /// The tries so far of what goes on beside the others.
+    tried: HashMap<NodeId, call::Tried>,
 }
 
 impl Engine<'_> {
@@ -580,7 +585,9 @@ impl Engine<'_> {
 
     fn finish(&mut self, done: parallel::Ended) -> Result<(), CallError> {
         let (id, low) = (done.node, self.low(done.node));
-        let called = self.end_call(&low, done)?;
+        let Started::Ended(called) = self.end_call(&low, done)? else {
+            return Ok(());
+        };
         let malformed = called.is_malformed();
         let mut entry = called.into_entry();
         entry.insert("__parallel__", true);

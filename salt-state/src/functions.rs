@@ -9,6 +9,8 @@ use salt_proto::{Map, Value};
 
 use crate::registry::{CallError, Registry};
 
+pub use state::control::{is_state_run, queue_directory};
+
 pub(crate) mod archive;
 pub(crate) mod cmd;
 mod config;

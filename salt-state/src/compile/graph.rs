@@ -194,6 +194,54 @@ pub(super) fn ordered(
         .collect()
 }
 
+/// What depends on what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dependencies {
+    /// The tag of each chunk and how it is labelled; dry runs for a `prereq` last.
+    pub nodes: Vec<(String, String)>,
+    /// What comes before, what after, and the requisite that says so.
+    pub edges: Vec<(String, String, &'static str)>,
+}
+
+/// The graph of chunks; references to nothing are left out.
+pub(super) fn dependencies(inputs: &Inputs<'_>, chunks: &[Chunk]) -> Dependencies {
+    let mut graph = Graph::new(chunks);
+    let disabled = requisite::disabled(inputs);
+    let mut prereqs = Vec::new();
+    for index in 0..chunks.len() {
+        // What is missing is for a run to report.
+        drop(graph.connect(inputs, index, &disabled, &mut prereqs));
+    }
+    let mut shown = Dependencies::default();
+    for node in &graph.nodes {
+        let label = chunks.get(node.chunk).map(label).unwrap_or_default();
+        shown.nodes.push((node.tag.clone(), label));
+        for (to, kinds) in &node.out {
+            let Some(to) = graph.nodes.get(*to) else {
+                continue;
+            };
+            let mut named: Vec<&'static str> = Vec::new();
+            for (kind, _) in kinds.keys() {
+                if !named.contains(kind) {
+                    named.push(kind);
+                    shown.edges.push((node.tag.clone(), to.tag.clone(), *kind));
+                }
+            }
+        }
+    }
+    shown
+}
+
+/// Function, ID and name of a chunk, on lines of their own in a DOT label.
+fn label(chunk: &Chunk) -> String {
+    let (id, name) = (chunk.text("__id__"), chunk.text("name"));
+    let mut label = format!("{}.{}\\n{id}", chunk.text("state"), chunk.text("fun"));
+    if name != id {
+        label.push_str(&format!("\\n({name})"));
+    }
+    label
+}
+
 impl<'c> Graph<'c> {
     fn new(chunks: &'c [Chunk], tags: &'c [String]) -> Self {
         let mut graph = Self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use salt_proto::{Map, Value};
 
 use super::entry::{self, Began, Malformed};
-use super::parallel::{Ended, Started};
+use super::parallel::{Ended, Started, Work};
 use super::schedule::NodeId;
 use super::{Engine, conditions, slots};
 use crate::args::Args;
@@ -92,11 +92,7 @@ pub(super) fn call(engine: &mut Engine<'_>, low: &Map, dry: bool) -> Result<Call
                 let comment = entry.get("comment").map(python::str).unwrap_or_default();
                 entry.insert("comment", format!("{comment}  {}", retry.announcement()));
             } else if attempt < retry.attempts && entry::result_of(&entry) != Some(retry.until) {
-                let comment = text_of(entry.get("comment"));
-                let result = entry.get("result").map(python::str).unwrap_or_default();
-                said.push_str(&format!(
-                    "Attempt {attempt}: Returned a result of \"{result}\", with the following comment: \"{comment}\"\n"
-                ));
+                said.push_str(&told(attempt, &entry));
                 let pause = retry.pause(engine.base);
                 engine.base.system.sleep(pause);
                 // A fake clock stands still, so what was waited is counted here.
@@ -124,13 +120,16 @@ pub(super) fn call(engine: &mut Engine<'_>, low: &Map, dry: bool) -> Result<Call
 impl Engine<'_> {
     /// Starts a call that goes on beside the others, if there is something to carry out.
     pub(super) fn begin(&mut self, id: NodeId, low: &Map) -> Result<Started, CallError> {
-        if low.contains_key("retry") || self.mode.test {
+        if self.mode.test {
             return Ok(Started::Ended(call(self, low, false)?));
         }
         if let Some(entry) = refused(self, low) {
             return Ok(Started::Ended(Called::Entry(entry)));
         }
-        let began = Began::now(self.base.system);
+        let began = match self.tried.get(&id) {
+            Some(tried) => tried.began,
+            None => Began::now(self.base.system),
+        };
         match prepare(self, low, false)? {
             Prepared::Plan(plan) => {
                 let number = self.number();
@@ -141,42 +140,95 @@ impl Engine<'_> {
             }
             Prepared::Settled(value) => {
                 let number = self.number();
-                Ok(Started::Ended(
-                    self.conclude_call(low, value, number, began)?,
-                ))
+                self.conclude_call(id, low, value, number, began)
             }
         }
     }
 
-    /// Takes what a call that went on beside the others came to.
-    pub(super) fn end_call(&mut self, low: &Map, ended: Ended) -> Result<Called, CallError> {
+    /// Takes what a call that went on beside the others came to; it may go on for another
+    /// try.
+    pub(super) fn end_call(&mut self, low: &Map, ended: Ended) -> Result<Started, CallError> {
         let name = low.get("name").cloned().unwrap_or_default();
-        let value = match ended.outcome {
-            Ok(outcome) => outcome.into_value(&name),
-            Err(error) => raised(low, &error),
+        let value = match ended.work {
+            Work::Carried(Ok(outcome)) => outcome.into_value(&name),
+            Work::Carried(Err(error)) => raised(low, &error),
+            Work::Rested => return self.begin(ended.node, low),
         };
-        self.conclude_call(low, value, ended.number, ended.began)
+        self.conclude_call(ended.node, low, value, ended.number, ended.began)
     }
 
     fn conclude_call(
         &mut self,
+        id: NodeId,
         low: &Map,
         value: Value,
         number: i64,
         began: Began,
-    ) -> Result<Called, CallError> {
-        let mut entry = match settle(self, low, value, number, began, Duration::ZERO)? {
+    ) -> Result<Started, CallError> {
+        let tried = self.tried.remove(&id).unwrap_or_else(|| Tried::new(began));
+        let mut entry = match settle(self, low, value, number, began, tried.waited)? {
             Ok(entry) => entry,
-            Err(malformed) => return Ok(Called::Malformed(malformed.entry())),
+            Err(malformed) => {
+                return Ok(Started::Ended(Called::Malformed(malformed.entry())));
+            }
         };
+        if let Some(retry) = low.get("retry").map(Retry::of)
+            && tried.attempt < retry.attempts
+            && entry::result_of(&entry) != Some(retry.until)
+        {
+            let system = self.base.system;
+            let pause = retry.pause(self.base);
+            let mut tried = tried;
+            tried.said.push_str(&told(tried.attempt, &entry));
+            tried.attempt += 1;
+            // A fake clock stands still, so what is waited is counted here.
+            if system.now() == began.at() {
+                tried.waited += pause;
+            }
+            self.tried.insert(id, tried);
+            self.workers.rest(id, number, began, pause, system);
+            return Ok(Started::Running);
+        }
         if let Err(malformed) = entry::unify(&mut entry) {
-            return Ok(Called::Malformed(malformed.entry()));
+            return Ok(Started::Ended(Called::Malformed(malformed.entry())));
+        }
+        if !tried.said.is_empty() {
+            let comment = text_of(entry.get("comment"));
+            entry.insert("comment", tried.said + &comment);
         }
         if low.get("no_log").is_some_and(Value::is_true) {
             entry::hide(&mut entry);
         }
-        Ok(Called::Entry(entry))
+        Ok(Started::Ended(Called::Entry(entry)))
     }
+}
+
+/// The tries of a chunk with `retry` that goes on beside the others.
+pub(super) struct Tried {
+    began: Began,
+    attempt: i64,
+    said: String,
+    waited: Duration,
+}
+
+impl Tried {
+    fn new(began: Began) -> Self {
+        Self {
+            began,
+            attempt: 1,
+            said: String::new(),
+            waited: Duration::ZERO,
+        }
+    }
+}
+
+/// What the comment says of a try that did not do.
+fn told(attempt: i64, entry: &Map) -> String {
+    let comment = text_of(entry.get("comment"));
+    let result = entry.get("result").map(python::str).unwrap_or_default();
+    format!(
+        "Attempt {attempt}: Returned a result of \"{result}\", with the following comment: \"{comment}\"\n"
+    )
 }
 
 /// A comment as text: lists joined.

@@ -66,6 +66,18 @@ impl Engine<'_> {
         true
     }
 
+    /// Removes the word that was left for this run.
+    pub(super) fn forget_pauses(&self) {
+        let context = self.base;
+        let jid = context.job.get("jid").map(python::str);
+        if let Some(path) = jid.and_then(|jid| pause_file(&jid, context))
+            && context.system.exists(&path)
+            && let Err(error) = context.system.remove(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "word for an ended run stays behind");
+        }
+    }
+
     /// Tells the master about an entry, when the chunk or the minion wants that.
     pub(super) fn fire(&self, low: &Map, entry: &Map) {
         let context = self.base;

@@ -1,13 +1,14 @@
 //! States that run beside the others.
 //!
-//! What has to be looked at is looked at in turn; carrying out is what takes long, and
-//! that happens in a thread of its own. A thread has the machine and the functions, but
-//! not the way to the master.
+//! What has to be looked at is looked at in turn; carrying out is what takes long, and so
+//! does waiting for another try, and those happen in a thread of their own. A thread has
+//! the machine, the functions, the tree and the way to the master.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::Scope;
+use std::time::Duration;
 
 use super::call::Called;
 use super::entry::Began;
@@ -15,6 +16,7 @@ use super::schedule::{Ending, NodeId};
 use crate::context::{Context, MinionData};
 use crate::plan::{Outcome, Plan};
 use crate::registry::CallError;
+use crate::system::System;
 
 /// What came of starting a chunk.
 pub(super) enum Started {
@@ -29,7 +31,15 @@ pub(super) struct Ended {
     pub(super) node: NodeId,
     pub(super) number: i64,
     pub(super) began: Began,
-    pub(super) outcome: Result<Outcome, CallError>,
+    pub(super) work: Work,
+}
+
+/// What a thread has done.
+pub(super) enum Work {
+    /// A plan was carried out.
+    Carried(Result<Outcome, CallError>),
+    /// The time before another try has passed.
+    Rested,
 }
 
 type Job<'scope> = Box<dyn FnOnce() + Send + 'scope>;
@@ -79,21 +89,49 @@ impl<'scope> Workers<'scope> {
         minion: Option<Arc<MinionData>>,
     ) {
         let (registry, system, sources) = (context.registry, context.system, context.sources);
-        let (known, job) = (context.minion, context.job.clone());
-        let sender = self.sender.clone();
-        self.active += 1;
-        (self.spawn)(Box::new(move || {
+        let (known, job, master) = (context.minion, context.job.clone(), context.master);
+        self.spawn(node, number, began, move || {
             let minion = minion.as_deref().unwrap_or(known);
             let mut context = Context::new(registry, system, minion);
             context.sources = sources;
+            context.master = master;
             context.job = job;
-            let outcome = plan.carry_out(&context);
+            Work::Carried(plan.carry_out(&context))
+        });
+    }
+
+    /// Lets time pass in a thread.
+    pub(super) fn rest(
+        &mut self,
+        node: NodeId,
+        number: i64,
+        began: Began,
+        pause: Duration,
+        system: &'scope dyn System,
+    ) {
+        self.spawn(node, number, began, move || {
+            system.sleep(pause);
+            Work::Rested
+        });
+    }
+
+    fn spawn(
+        &mut self,
+        node: NodeId,
+        number: i64,
+        began: Began,
+        work: impl FnOnce() -> Work + Send + 'scope,
+    ) {
+        let sender = self.sender.clone();
+        self.active += 1;
+        (self.spawn)(Box::new(move || {
+            let work = work();
             // Nobody listens any more only when the run was given up.
             drop(sender.send(Ended {
                 node,
                 number,
                 began,
-                outcome,
+                work,
             }));
         }));
     }

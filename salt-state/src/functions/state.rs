@@ -11,8 +11,10 @@ use crate::pillar;
 use crate::registry::{CallError, Registry};
 use crate::render::{Machine, RegistryFunctions, World};
 
-mod control;
+pub(super) mod control;
 mod disable;
+mod graph;
+mod package;
 mod plan;
 mod request;
 mod run;
@@ -22,6 +24,8 @@ type Answer = Result<Value, CallError>;
 pub(super) fn register(registry: &mut Registry) {
     control::register(registry);
     disable::register(registry);
+    graph::register(registry);
+    package::register(registry);
     plan::register(registry);
     request::register(registry);
     run::register(registry);

@@ -149,9 +149,9 @@ fn functions_return_what_salt_returns() {
 fn loads_for_the_master_have_the_recorded_fields() {
     let (registry, minion) = (Registry::builtin(), minion());
     let machine = FakeSystem::new().file("/etc/motd", "hello");
-    let asked = std::cell::RefCell::new(Vec::new());
+    let asked = std::sync::Mutex::new(Vec::new());
     let ask = |load: Map| {
-        asked.borrow_mut().push(Value::from(load));
+        asked.lock().unwrap().push(Value::from(load));
         Ok(Value::Bool(true))
     };
     let mut context = Context::new(&registry, &machine, &minion);
@@ -179,7 +179,7 @@ fn loads_for_the_master_have_the_recorded_fields() {
         .as_map_mut()
         .unwrap()
         .insert("data", b"hello".as_slice());
-    assert_eq!(*asked.borrow(), expected);
+    assert_eq!(*asked.lock().unwrap(), expected);
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Runs that are going on: which there are, whether another may start, pausing, resuming
 //! and stopping them.
 
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use salt_proto::target::Release;
 use salt_proto::{Map, Value, msgpack};
 
 use crate::args::Args;
@@ -110,7 +114,7 @@ fn pauses(args: &Args, context: &Context<'_>) -> Answer {
         Some(jid) => vec![jid],
         None => {
             let some = pause_file("0", context);
-            let directory = some.as_deref().and_then(std::path::Path::parent);
+            let directory = some.as_deref().and_then(Path::parent);
             let listed = directory.and_then(|directory| context.system.list(directory).ok());
             let listed = listed.unwrap_or_default().into_iter();
             listed
@@ -138,8 +142,7 @@ fn running(context: &Context<'_>) -> Vec<String> {
     for job in running() {
         let part = |key| job.get(key).map(python::str).unwrap_or_default();
         let (function, jid) = (part("fun"), part("jid"));
-        let changes = function.starts_with("state.") && !is_harmless(&function);
-        if !changes || own.as_deref() == Some(jid.as_str()) {
+        if !is_state_run(&function) || own.as_deref() == Some(jid.as_str()) {
             continue;
         }
         found.push(format!(
@@ -171,6 +174,8 @@ fn is_harmless(function: &str) -> bool {
                 | "clear_request"
                 | "clear_cache"
                 | "event"
+                | "graph"
+                | "graph_highstate"
         )
 }
 
@@ -203,7 +208,20 @@ fn started(jid: &str) -> String {
     )
 }
 
-/// What stands in the way of a run that may not share the machine with another.
+/// Whether a job of this function keeps other runs of states waiting: it changes the
+/// machine by states.
+pub fn is_state_run(function: &str) -> bool {
+    function.starts_with("state.") && !is_harmless(function)
+}
+
+/// Where runs wait for their turn, one job a file.
+pub fn queue_directory(config: &Map) -> PathBuf {
+    let cache = config.str("cachedir").unwrap_or("/var/cache/salt/minion");
+    Path::new(cache).join("queues/salt/state_queue")
+}
+
+/// What stands in the way of a run that may not share the machine with another: the answer
+/// to give instead of running.
 pub(super) fn conflict(args: &Args, context: &Context<'_>) -> Option<Value> {
     if args.is_true("concurrent") {
         return None;
@@ -213,17 +231,68 @@ pub(super) fn conflict(args: &Args, context: &Context<'_>) -> Option<Value> {
         if running.is_empty() {
             return None;
         }
-        let most = match args
+        let wanted = args
             .given("queue")
-            .or_else(|| context.minion.config.get("state_queue"))
-        {
+            .or_else(|| context.minion.config.get("state_queue"));
+        let most = match wanted {
             Some(Value::Int(most)) => usize::try_from(*most).unwrap_or(0),
             Some(wanted) if wanted.is_true() => usize::MAX,
             _ => 0,
         };
-        if running.len() > most || most == 0 {
+        // Only a daemon comes back to what waits in a file; a call of its own waits here.
+        let kept = context.fire_local.is_some() && super::run::release(context) >= Release::V3008;
+        let waiting = if kept {
+            queued(context)
+        } else {
+            running.len() - 1
+        };
+        if waiting >= most {
+            context.set_retcode(1);
             return Some(running.into_iter().collect());
+        }
+        if kept {
+            match queue(context) {
+                Ok(answer) => return Some(answer),
+                Err(error) => tracing::warn!(%error, "a run cannot be queued, and waits"),
+            }
         }
         context.system.sleep(std::time::Duration::from_secs(1));
     }
+}
+
+/// How many runs wait in files.
+fn queued(context: &Context<'_>) -> usize {
+    let directory = queue_directory(&context.minion.config);
+    context.system.list(&directory).map_or(0, |names| {
+        let jobs = names.iter();
+        jobs.filter(|name| name.to_string_lossy().starts_with("queued_"))
+            .count()
+    })
+}
+
+/// Leaves the job for the daemon to run when its turn has come.
+fn queue(context: &Context<'_>) -> Answer {
+    let directory = queue_directory(&context.minion.config);
+    context.system.create_dir_all(&directory, 0o700)?;
+    let now = context.system.now().duration_since(UNIX_EPOCH);
+    let micros = now.unwrap_or_default().as_micros();
+    let jid = context.job.get("jid").map(python::str).unwrap_or_default();
+    let plain = jid.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+    if jid.is_empty() || !plain {
+        return Err(wrong_jid(&jid));
+    }
+    let mut bytes = Vec::new();
+    msgpack::encode_map(&context.job, msgpack::Dialect::Bin, &mut bytes);
+    // Pillar may stand in the arguments.
+    let options = WriteOptions::new().mode(0o600);
+    let path = directory.join(format!("queued_{micros}_{jid}.p"));
+    context.system.write(&path, &bytes, &options)?;
+    Ok(Map::from([
+        ("result", Value::Bool(true)),
+        ("comment", "Job queued for execution".into()),
+        ("queued", true.into()),
+        ("changes", Map::new().into()),
+        ("__no_return__", true.into()),
+    ])
+    .into())
 }

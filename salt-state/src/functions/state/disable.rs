@@ -72,6 +72,29 @@ fn change(args: &Args, context: &Context<'_>, disable: bool) -> Answer {
     Ok(Map::from([("res", Value::Bool(true)), ("msg", said.join("\n").into())]).into())
 }
 
+/// What is returned in place of a run of SLS that are kept from running. Several in one text
+/// are not looked at one by one.
+pub(super) fn refused_sls(mods: Option<&Value>, context: &Context<'_>) -> Option<Value> {
+    let off = disabled(context);
+    if off.is_empty() {
+        return None;
+    }
+    let given: Vec<String> = match mods {
+        Some(Value::List(names)) => names.iter().map(python::str).collect(),
+        Some(one) => vec![python::str(one)],
+        None => Vec::new(),
+    };
+    let refused: Vec<Value> = given
+        .iter()
+        .filter(|name| off.contains(name))
+        .map(|name| {
+            format!("The state file \"{name}\" is currently disabled, to re-enable, run state.enable {name}.")
+                .into()
+        })
+        .collect();
+    (!refused.is_empty()).then_some(Value::List(refused))
+}
+
 /// What a whole function returns that is kept from running.
 pub(super) fn refusal(function: &str, context: &Context<'_>) -> Option<Value> {
     disabled(context)

@@ -7,6 +7,7 @@ use salt_proto::{Map, Value, msgpack};
 
 use crate::args::Args;
 use crate::context::Context;
+use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::system::WriteOptions;
 
@@ -26,11 +27,10 @@ pub(super) fn register(registry: &mut Registry) {
         |args, context| {
             let kept = kept(context);
             Ok(match args.optional_text("name") {
-                Some(name) if kept.contains_key(&name) => {
-                    let one = kept.get(&name).cloned().unwrap_or_default();
-                    Map::from([(name, one)]).into()
-                }
-                Some(_) => Map::new().into(),
+                Some(name) => kept
+                    .get(&name)
+                    .cloned()
+                    .ok_or_else(|| CallError::exception("KeyError", python::repr_str(&name)))?,
                 None => kept.into(),
             })
         },
@@ -108,7 +108,7 @@ fn request(args: &Args, context: &Context<'_>) -> Answer {
         kwargs.remove("mods");
         kwargs
     };
-    let name = args.keywords().get("name").map(crate::python::str);
+    let name = args.keywords().get("name").map(python::str);
     call.keywords.remove("name");
     let tried = context.registry.call("state.apply", &call, context)?;
     let mut all = kept(context);
@@ -124,6 +124,8 @@ fn request(args: &Args, context: &Context<'_>) -> Answer {
     Ok(tried)
 }
 
+/// Unlike Salt's, which forgets all that was asked for once one of it has run, this forgets
+/// the one.
 fn run_request(args: &Args, context: &Context<'_>) -> Answer {
     let name = args.text("name")?;
     let mut all = kept(context);

@@ -174,6 +174,10 @@ pub(super) fn planned(args: &Args, context: &Context<'_>, planning: Planning) ->
 }
 
 fn sls(args: &Args, context: &Context<'_>) -> Answer {
+    if let Some(refusal) = super::disable::refused_sls(args.get("mods"), context) {
+        context.set_retcode(1);
+        return Ok(refusal);
+    }
     run(args, context, |setup| {
         Ok(Source::Sls(setup.environment(), names(args.get("mods"))))
     })
@@ -306,7 +310,7 @@ impl Setup {
 }
 
 /// Which release's rules: `state_release` in the configuration, for comparing releases.
-fn release(context: &Context<'_>) -> Release {
+pub(super) fn release(context: &Context<'_>) -> Release {
     match context.setting("state_release") {
         Some("3006") => Release::V3006,
         Some("3007") => Release::V3007,
@@ -395,7 +399,6 @@ fn run(
     source: impl FnOnce(&mut Setup) -> Result<Source, CallError>,
 ) -> Answer {
     if let Some(refusal) = super::control::conflict(args, context) {
-        context.set_retcode(1);
         return Ok(refusal);
     }
     let mut setup = set_up(args, context)?;

@@ -1,11 +1,10 @@
 //! `salt-call`: runs a function on this minion, with a master or without one.
 
-use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use salt_proto::{Jid, Map, Value};
 use salt_state::grains::{Grains, gather_lazily};
@@ -17,6 +16,10 @@ use crate::jobs::ProcDir;
 use crate::options::{Opt, Parsed};
 use crate::output::{self, States, Style};
 use crate::{Failure, bridge, daemon, minion, tree};
+
+mod progress;
+
+use progress::ProgressLine;
 
 /// The options, Salt's own.
 pub const OPTIONS: &[Opt] = &[
@@ -534,11 +537,11 @@ impl Asked {
             others
         };
         context.running = Some(&running);
-        let line = ProgressLine::new();
-        let progress = |done: usize, total: usize, tag: &str, _: &Map| line.show(done, total, tag);
-        context.progress = Some(&progress);
+        let line = ProgressLine::new(std::io::stderr().is_terminal());
+        let starting = |done: usize, total: usize, tag: &str| line.at(done, total, tag);
+        context.starting = Some(&starting);
         let called = registry.call_outermost(&self.function, self.arguments, &context);
-        line.clear();
+        drop(line);
         drop(entered);
         let (value, retcode) = called?;
         let outputter = self
@@ -550,46 +553,5 @@ impl Asked {
             retcode,
             outputter,
         })
-    }
-}
-
-/// How far a state run is, in one line of a terminal; only when it takes a while.
-struct ProgressLine {
-    began: Instant,
-    shows: bool,
-    shown: Cell<bool>,
-}
-
-impl ProgressLine {
-    fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            shows: std::io::stderr().is_terminal(),
-            shown: Cell::new(false),
-        }
-    }
-
-    fn show(&self, done: usize, total: usize, tag: &str) {
-        if !self.shows || self.began.elapsed() < Duration::from_secs(2) {
-            return;
-        }
-        let parts: Vec<&str> = tag.split("_|-").collect();
-        let what = match parts.as_slice() {
-            [state, id, _, function] => format!("{state}.{function} {id}"),
-            _ => tag.to_owned(),
-        };
-        let what: String = what
-            .chars()
-            .filter(|letter| !letter.is_control())
-            .take(60)
-            .collect();
-        eprint!("\r\u{1b}[K[{done}/{total}] {what}");
-        self.shown.set(true);
-    }
-
-    fn clear(&self) {
-        if self.shown.get() {
-            eprint!("\r\u{1b}[K");
-        }
     }
 }

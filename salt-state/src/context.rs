@@ -47,6 +47,10 @@ pub type CompilePillar<'a> = dyn Fn(&Map) -> Result<Map, CallError> + 'a;
 /// chunks there are, the tag and the entry.
 pub type Progress<'a> = dyn Fn(usize, usize, &str, &Map) + 'a;
 
+/// Hears of every chunk of a state run before it is carried out: how many are done, how many
+/// there are, and its tag.
+pub type Starting<'a> = dyn Fn(usize, usize, &str) + 'a;
+
 /// Everything a [`crate::Function`] may use besides its arguments.
 ///
 /// [`Context::new`] makes one for a call without a master; the fields that concern the
@@ -72,6 +76,8 @@ pub struct Context<'a> {
     pub compile_pillar: Option<&'a CompilePillar<'a>>,
     /// Who wants to follow a state run while it goes on.
     pub progress: Option<&'a Progress<'a>>,
+    /// Who wants to know what a state run is at.
+    pub starting: Option<&'a Starting<'a>>,
     /// The published job that this call belongs to; empty outside a job.
     pub job: Map,
     retcode: Cell<i64>,
@@ -102,6 +108,7 @@ impl<'a> Context<'a> {
             signal_job: None,
             compile_pillar: None,
             progress: None,
+            starting: None,
             job: Map::new(),
             retcode: Cell::new(0),
             masks_pillar: Cell::new(false),
@@ -150,6 +157,7 @@ impl<'a> Context<'a> {
             signal_job: self.signal_job,
             compile_pillar: self.compile_pillar,
             progress: self.progress,
+            starting: self.starting,
             job: self.job.clone(),
             retcode: Cell::new(self.retcode.get()),
             masks_pillar: Cell::new(self.masks_pillar.get()),

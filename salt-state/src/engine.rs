@@ -186,6 +186,9 @@ impl Engine<'_> {
                         schedule.stop();
                         continue;
                     }
+                    if let Some(starting) = self.base.starting {
+                        starting(self.report.entries.len(), self.total, self.tag(id));
+                    }
                     if let Some(end) = self.step(&step, &schedule)? {
                         schedule.handle_outcome(id, step.dry, end);
                     }

@@ -30,6 +30,7 @@ pub use args::{Args, Signature};
 pub use bridge::{Bridge, BridgeSettings};
 pub use context::{
     AskMaster, CompilePillar, Context, FireLocal, MinionData, Progress, RunningJobs, SignalJob,
+    Starting,
 };
 pub use diagnostic::{Diagnostic, Place, Stage};
 pub use diff::unified_diff;

@@ -78,7 +78,7 @@ struct Vertex<'c> {
     /// Positions among the edges.
     out: Vec<usize>,
     incoming: usize,
-    /// Where declared edges come from; kept only when there are dry runs to copy them to.
+    /// Where edges come from that a dry run of this has too; kept only when there are any.
     from: Vec<(NodeId, &'static str, Span)>,
 }
 
@@ -205,7 +205,8 @@ pub struct Dependencies {
 
 /// The graph of chunks; references to nothing are left out.
 pub(super) fn dependencies(inputs: &Inputs<'_>, chunks: &[Chunk]) -> Dependencies {
-    let mut graph = Graph::new(chunks);
+    let tags: Vec<String> = chunks.iter().map(Chunk::tag).collect();
+    let mut graph = Graph::new(chunks, &tags);
     let disabled = requisite::disabled(inputs);
     let mut prereqs = Vec::new();
     for index in 0..chunks.len() {
@@ -213,18 +214,19 @@ pub(super) fn dependencies(inputs: &Inputs<'_>, chunks: &[Chunk]) -> Dependencie
         drop(graph.connect(inputs, index, &disabled, &mut prereqs));
     }
     let mut shown = Dependencies::default();
-    for node in &graph.nodes {
+    for (id, node) in graph.nodes.iter().enumerate() {
         let label = chunks.get(node.chunk).map(label).unwrap_or_default();
-        shown.nodes.push((node.tag.clone(), label));
-        for (to, kinds) in &node.out {
-            let Some(to) = graph.nodes.get(*to) else {
+        shown.nodes.push((node.tag.to_string(), label));
+        for edge in graph.out(id) {
+            let Some(to) = graph.nodes.get(edge.to) else {
                 continue;
             };
             let mut named: Vec<&'static str> = Vec::new();
-            for (kind, _) in kinds.keys() {
-                if !named.contains(kind) {
-                    named.push(kind);
-                    shown.edges.push((node.tag.clone(), to.tag.clone(), *kind));
+            for kind in edge.kinds() {
+                if !named.contains(&kind.name) {
+                    named.push(kind.name);
+                    let (from, to) = (node.tag.to_string(), to.tag.to_string());
+                    shown.edges.push((from, to, kind.name));
                 }
             }
         }
@@ -459,7 +461,7 @@ impl<'c> Graph<'c> {
         }
         if let Some(node) = self.nodes.get_mut(to) {
             node.incoming += 1;
-            if self.has_tests && !reversed {
+            if self.has_tests && !reversed && name != "prereq" {
                 node.from.push((from, name, span));
             }
         }

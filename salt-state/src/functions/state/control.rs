@@ -59,6 +59,27 @@ pub(super) fn register(registry: &mut Registry) {
         resume,
     );
     registry.add(
+        "state.clear_cache",
+        "clear_cache()",
+        "Removes states that were kept for later runs, and lists them.",
+        |_, context| {
+            let cache = context.setting("cachedir");
+            let directory = Path::new(cache.unwrap_or("/var/cache/salt/minion"));
+            let names = context.system.list(directory).unwrap_or_default();
+            let mut removed: Vec<String> = names
+                .iter()
+                .map(|name| name.to_string_lossy().into_owned())
+                .filter(|name| name.ends_with(".cache.p"))
+                .filter(|name| context.system.is_file(&directory.join(name)))
+                .collect();
+            removed.sort();
+            for name in &removed {
+                context.system.remove(&directory.join(name))?;
+            }
+            Ok(removed.into_iter().collect())
+        },
+    );
+    registry.add(
         "state.get_pauses",
         "get_pauses(jid=None)",
         "Shows what is paused, by job.",

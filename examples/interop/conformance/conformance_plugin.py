@@ -11,6 +11,7 @@ and inspect with them.
 Environment:
     SALT_CALL                 the program (required)
     SALT_CONFORMANCE_FORWARD  comma-separated modules whose functions are forwarded (default: state)
+    SALT_CONFORMANCE_CONFIG   a JSON mapping that is added to the minion's configuration
     SALT_CONFORMANCE_TIMEOUT  seconds for one call (default: 120)
 """
 
@@ -29,6 +30,7 @@ from saltfactories.utils import functional
 FORWARD = tuple(os.environ.get("SALT_CONFORMANCE_FORWARD", "state").split(","))
 TIMEOUT = float(os.environ.get("SALT_CONFORMANCE_TIMEOUT", "120"))
 SALT_CALL = os.environ.get("SALT_CALL")
+EXTRA = json.loads(os.environ.get("SALT_CONFORMANCE_CONFIG", "{}"))
 
 SINGLE = ("state.low", "state.single", "state.sls_id")
 MULTI = (
@@ -99,6 +101,7 @@ class Foreign:
                 config[key] = json.loads(json.dumps(value))
             except (TypeError, ValueError):
                 continue
+        config.update(EXTRA)
         config["file_client"] = "local"
         config["id"] = self.opts["id"]
         (self.directory / "minion").write_text(json.dumps(config, indent=1))

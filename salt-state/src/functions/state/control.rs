@@ -267,7 +267,7 @@ pub(super) fn conflict(args: &Args, context: &Context<'_>) -> Option<Value> {
         } else {
             running.len() - 1
         };
-        if waiting >= most {
+        if waiting >= most || context.system.interrupted().is_some() {
             context.set_retcode(1);
             return Some(running.into_iter().collect());
         }
@@ -316,4 +316,110 @@ fn queue(context: &Context<'_>) -> Answer {
         ("__no_return__", true.into()),
     ])
     .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::MinionData;
+    use crate::sources::MemorySources;
+    use crate::system::{FakeSystem, Observe};
+
+    const JID: &str = "20261122102948377885";
+
+    /// `state.sls quick` beside a run that is under way, on a minion.
+    fn beside_another(machine: &FakeSystem, keyword: Option<(&str, Value)>) -> (Value, i64) {
+        let registry = Registry::builtin();
+        let minion = MinionData {
+            id: "m1".into(),
+            config: Map::from([("cachedir", "/cache")]),
+            ..MinionData::default()
+        };
+        let tree = MemorySources::new().file("base", "quick.sls", "quick: test.nop\n");
+        let running = || {
+            vec![Map::from([
+                ("fun", Value::from("state.sls")),
+                ("pid", 14114.into()),
+                ("jid", "20261122102909121810".into()),
+            ])]
+        };
+        let fire = |_: &str, _: Map| true;
+        let mut context = Context::new(&registry, machine, &minion);
+        context.sources = Some(&tree);
+        context.running = Some(&running);
+        context.fire_local = Some(&fire);
+        context.job = Map::from([("fun", Value::from("state.sls")), ("jid", JID.into())]);
+        let mut args = Args::new().with("quick");
+        if let Some((key, value)) = keyword {
+            args = args.keyword(key, value);
+        }
+        let answer = registry.call("state.sls", &args, &context);
+        (answer.expect("an answer"), context.retcode())
+    }
+
+    // Recorded from 3008.3.
+    #[test]
+    fn a_run_beside_another_is_refused_queued_or_runs() {
+        let machine = FakeSystem::new();
+        let refused: Value = Value::List(vec![
+            "The function \"state.sls\" is running as PID 14114 and was started at 2026, Nov 22 10:29:09.121810 with jid 20261122102909121810".into(),
+        ]);
+
+        assert_eq!(beside_another(&machine, None), (refused.clone(), 1));
+        let (answer, code) = beside_another(&machine, Some(("concurrent", true.into())));
+        assert!(answer.get("test_|-quick_|-quick_|-nop").is_some() && code == 0);
+
+        let (answer, code) = beside_another(&machine, Some(("queue", true.into())));
+        assert_eq!(
+            crate::render::json::dump(&answer),
+            r#"{"result": true, "comment": "Job queued for execution", "queued": true, "changes": {}, "__no_return__": true}"#
+        );
+        assert_eq!(code, 0);
+        let directory = Path::new("/cache/queues/salt/state_queue");
+        let names = machine.list(directory).expect("a queue");
+        let [name] = names.as_slice() else {
+            panic!("{names:?}");
+        };
+        let name = name.to_string_lossy().into_owned();
+        assert!(name.starts_with("queued_") && name.ends_with(&format!("_{JID}.p")));
+        let bytes = machine.read(&directory.join(name)).expect("readable");
+        let job = msgpack::decode(&bytes.expect("a job"), &salt_proto::Limits::default());
+        assert_eq!(job.expect("a mapping").get("jid"), Some(&JID.into()));
+
+        // One waits already.
+        let answer = beside_another(&machine, Some(("queue", 1.into())));
+        assert_eq!(answer, (refused, 1));
+        let (answer, _) = beside_another(&machine, Some(("queue", 2.into())));
+        assert_eq!(answer.get("queued"), Some(&true.into()));
+    }
+
+    // Recorded from 3008.3.
+    #[test]
+    fn an_sls_that_is_switched_off_is_refused() {
+        let registry = Registry::builtin();
+        let machine = FakeSystem::new();
+        let minion = MinionData {
+            grains: Map::from([("state_runs_disabled", Value::List(vec!["r".into()]))]),
+            ..MinionData::default()
+        };
+        let tree = MemorySources::new()
+            .file("base", "r.sls", "r: test.nop\n")
+            .file("base", "q.sls", "q: test.nop\n");
+        let mut context = Context::new(&registry, &machine, &minion);
+        context.sources = Some(&tree);
+        let call = |mods: &str| {
+            let answer = registry.call("state.apply", &Args::new().with(mods), &context);
+            answer.expect("an answer")
+        };
+
+        assert_eq!(
+            call("r"),
+            Value::List(vec![
+                "The state file \"r\" is currently disabled, to re-enable, run state.enable r."
+                    .into()
+            ])
+        );
+        assert_eq!(context.retcode(), 1);
+        assert!(call("q,r").get("test_|-r_|-r_|-nop").is_some());
+    }
 }

@@ -399,7 +399,7 @@ mod tests {
         let registry = Registry::builtin();
         let machine = FakeSystem::new();
         let minion = MinionData {
-            grains: Map::from([("state_runs_disabled", Value::List(vec!["r".into()]))]),
+            grains: Map::from([("state_runs_disabled", Value::List(vec!["r".into()]))]).into(),
             ..MinionData::default()
         };
         let tree = MemorySources::new()

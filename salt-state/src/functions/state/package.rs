@@ -75,7 +75,7 @@ fn pkg(args: &Args, context: &Context<'_>) -> Answer {
         minion.pillar = pillar;
     }
     if let Some(Value::Map(grains)) = read(&within("roster_grains.json"), context)? {
-        minion.grains = grains;
+        minion.grains = grains.into();
     }
     let test = match args.given("test") {
         Some(test) => test.is_true(),

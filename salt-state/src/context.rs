@@ -165,6 +165,17 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The same context on another machine. Notes are shared.
+    pub(crate) fn on<'b>(&self, system: &'b dyn System) -> Context<'b>
+    where
+        'a: 'b,
+    {
+        Context {
+            system,
+            ..self.with_minion(self.minion)
+        }
+    }
+
     /// What another call of this run left under a name (Salt's `__context__`).
     pub fn note(&self, key: &str) -> Option<Value> {
         self.notes.borrow().get(key).cloned()

@@ -17,6 +17,7 @@ use crate::compile::{Chunk, disabled_by};
 use crate::context::{Context, MinionData};
 use crate::registry::CallError;
 use crate::states::Check;
+use crate::system::Rehearsal;
 use crate::zone::Zone;
 
 mod call;
@@ -45,7 +46,8 @@ pub struct Mode {
     /// The run number of the first call; more than 0 when chunks were left out before.
     pub first: usize,
     /// In test mode: report exactly what would change, also where Salt's dry run says
-    /// less.
+    /// less. What can be is tried out on a [`Rehearsal`], where each state finds what the
+    /// ones before it left.
     pub exact: bool,
 }
 
@@ -109,12 +111,27 @@ impl Report {
 /// What ends a whole run in Salt too: an argument that a function does not take, a return
 /// without its members. States that fail do so in their entries.
 pub fn run(chunks: &[Chunk], context: &Context<'_>, mode: &Mode) -> Result<Report, CallError> {
+    if !(mode.test && mode.exact) {
+        return run_on(chunks, context, mode, None);
+    }
+    let rehearsal = Rehearsal::new(context.system);
+    run_on(chunks, &context.on(&rehearsal), mode, Some(&rehearsal))
+}
+
+fn run_on(
+    chunks: &[Chunk],
+    context: &Context<'_>,
+    mode: &Mode,
+    rehearsal: Option<&Rehearsal<'_>>,
+) -> Result<Report, CallError> {
     std::thread::scope(|scope| {
         let mut engine = Engine {
             chunks,
             base: context,
             minion: None,
             mode,
+            rehearsal,
+            unforeseen: false,
             zone: Zone::local(context.system),
             lows: Vec::new(),
             tags: Vec::new(),
@@ -145,6 +162,10 @@ struct Engine<'s> {
     /// Who we are once grains or pillar were read anew.
     minion: Option<Arc<MinionData>>,
     mode: &'s Mode,
+    /// Where things are tried out when it matters exactly what they come to.
+    rehearsal: Option<&'s Rehearsal<'s>>,
+    /// Something would have been done by now that could not be tried out.
+    unforeseen: bool,
     zone: Zone,
     /// The chunks by node, as aggregation has left them.
     lows: Vec<Map>,

@@ -101,7 +101,7 @@ pub(crate) fn register(registry: &mut Registry) {
 pub(crate) use cmd::split_words;
 pub(crate) use cp::{content, pattern_matches};
 pub(crate) use test::hash;
-pub(crate) use user::{group_info, next_number};
+pub(crate) use user::{group_info, next_number, number_range};
 
 /// The modules that have functions, sorted.
 fn modules(registry: &Registry) -> BTreeSet<String> {

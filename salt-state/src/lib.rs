@@ -44,7 +44,7 @@ pub use states::{Check, ModAggregate, ModInit, State};
 pub use system::{
     Action, Children, Command, CommandError, Conversation, Exit, FakeSystem, FileKind,
     FilesystemUsage, Group, Host, HostNames, Identity, Interface, InterfaceAddress, Kernel,
-    Metadata, Node, Observe, Output, Protocol, READ_LIMIT, Recorder, Rooted, System, Timestamp,
-    User, WriteOptions, addresses_of, errno_text, host_names, hosts_addresses,
+    Metadata, Node, Observe, Output, Protocol, READ_LIMIT, Recorder, Rehearsal, Rooted, System,
+    Timestamp, User, WriteOptions, addresses_of, errno_text, host_names, hosts_addresses,
 };
 pub use zone::Zone;

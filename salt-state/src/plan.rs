@@ -207,6 +207,8 @@ pub struct Plan {
     pub raw: Option<Value>,
     /// What carries it out; `None` when there is nothing to do.
     pub apply: Option<Apply>,
+    /// What a rehearsal does instead of that.
+    instead: Option<Apply>,
 }
 
 impl fmt::Debug for Plan {
@@ -238,6 +240,7 @@ impl Plan {
             extra: Map::new(),
             raw: None,
             apply: None,
+            instead: None,
         }
     }
 
@@ -303,6 +306,22 @@ impl Plan {
     pub fn extra(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.extra.insert(key, value);
         self
+    }
+
+    /// What is done instead when the change is tried out on a
+    /// [`Rehearsal`](crate::Rehearsal), where commands do not run: what they would leave in
+    /// files.
+    pub fn when_rehearsing(
+        mut self,
+        leave: impl FnOnce(&Context<'_>) -> Result<(), CallError> + Send + 'static,
+    ) -> Self {
+        self.instead = Some(Box::new(move |context| leave(context).map(Into::into)));
+        self
+    }
+
+    /// What [`Plan::when_rehearsing`] stated.
+    pub(crate) fn instead(&mut self) -> Option<Apply> {
+        self.instead.take()
     }
 
     /// A change of something it watches does not call `mod_watch`.

@@ -1,7 +1,7 @@
 //! Functions by name, and how one is called.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
@@ -250,6 +250,7 @@ pub struct Registry {
     unusable: BTreeMap<String, String>,
     programs: BTreeMap<&'static str, &'static str>,
     foreign: Option<Arc<dyn Foreign>>,
+    rehearsed: BTreeSet<&'static str>,
 }
 
 /// What a state module does before its first function, whoever wrote it.
@@ -387,6 +388,19 @@ impl Registry {
         }
         let described = foreign.catalog(kind).functions.get(name)?;
         Some((foreign, described))
+    }
+
+    /// Says that a module's states are carried out only through
+    /// [`Context::system`](crate::Context), so that they can be tried out on a
+    /// [`Rehearsal`](crate::Rehearsal). A command among it is noticed; another way to the
+    /// world outside would not be.
+    pub fn add_rehearsed(&mut self, module: &'static str) {
+        self.rehearsed.insert(module);
+    }
+
+    /// Whether a module's states can be tried out.
+    pub(crate) fn is_rehearsed(&self, module: &str) -> bool {
+        self.rehearsed.contains(module)
     }
 
     /// What a state module does before its first function of a run.

@@ -24,6 +24,7 @@ mod hostname;
 mod metadata;
 mod probe;
 mod record;
+mod rehearsal;
 mod rooted;
 
 pub use accounts::{Group, User};
@@ -38,6 +39,7 @@ pub use metadata::{
 };
 pub use probe::{Protocol, addresses_of};
 pub use record::{Action, Recorder};
+pub use rehearsal::Rehearsal;
 pub use rooted::Rooted;
 
 /// The most [`Observe::read`] takes into memory: 256 MiB. Larger files are read

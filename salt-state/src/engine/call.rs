@@ -12,7 +12,7 @@ use super::{Engine, conditions, slots};
 use crate::args::Args;
 use crate::context::Context;
 use crate::foreign::{self, ForeignKind};
-use crate::plan::Plan;
+use crate::plan::{Outcome, Plan};
 use crate::python;
 use crate::registry::CallError;
 use crate::states::Check;
@@ -65,7 +65,7 @@ pub(super) fn call(engine: &mut Engine<'_>, low: &Map, dry: bool) -> Result<Call
             Prepared::Plan(plan) => {
                 let name = low.get("name").cloned().unwrap_or_default();
                 let outcome = if test && engine.mode.exact {
-                    Ok(plan.exactly())
+                    exactly(engine, low, *plan, dry)?
                 } else if test {
                     Ok(plan.predicted())
                 } else {
@@ -420,6 +420,70 @@ fn prepare(engine: &Engine<'_>, low: &Map, test: bool) -> Result<Prepared, CallE
             Ok(plan) => Prepared::Plan(Box::new(plan)),
             Err(error) => Prepared::Settled(raised(low, &error)),
         })
+    })
+}
+
+/// What a plan that was made for a dry run would come to in earnest.
+///
+/// # Errors
+///
+/// What ends the whole run.
+fn exactly(
+    engine: &mut Engine<'_>,
+    low: &Map,
+    mut plan: Plan,
+    dry: bool,
+) -> Result<Result<Outcome, CallError>, CallError> {
+    let Some(rehearsal) = engine.rehearsal else {
+        return Ok(Ok(plan.exactly()));
+    };
+    let module = low.str("state").unwrap_or_default();
+    if !engine.base.registry.is_rehearsed(module) {
+        if let Some(instead) = plan.instead() {
+            let done = rehearsal.try_out(|| (engine.with(instead), !dry));
+            engine.unforeseen |= !matches!(done, Some(Ok(_)));
+        } else if plan.is_change() {
+            engine.unforeseen |= !dry;
+        } else if !engine.unforeseen {
+            return Ok(engine.with(|context| plan.carry_out(context)));
+        }
+        return Ok(Ok(plan.exactly()));
+    }
+    // It may decide otherwise when it is not a dry run.
+    let done = match prepare(engine, low, false)? {
+        Prepared::Plan(plan) => rehearsal.try_out(|| {
+            let done = engine.with(|context| plan.carry_out(context));
+            let failed = done
+                .as_ref()
+                .map_or(true, |done| done.result == Some(false));
+            (done, !dry && !(failed && engine.unforeseen))
+        }),
+        Prepared::Settled(_) => None,
+    };
+    Ok(match done {
+        Some(Ok(done)) if done.result != Some(false) => {
+            if done.changes.is_empty() {
+                return Ok(Ok(done));
+            }
+            let shown = plan.predicted();
+            Ok(match shown.result {
+                // A dry run of Salt's may refuse what then is done.
+                Some(false) => Outcome {
+                    result: None,
+                    ..done
+                },
+                _ => Outcome {
+                    changes: done.changes,
+                    ..shown
+                },
+            })
+        }
+        // What is missing may be there by then.
+        Some(failed) if !engine.unforeseen => failed,
+        _ => {
+            engine.unforeseen |= !dry;
+            Ok(plan.exactly())
+        }
     })
 }
 

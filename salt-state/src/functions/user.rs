@@ -185,6 +185,30 @@ pub(crate) fn gid_of(machine: &dyn Observe, group: &str) -> Result<Option<u32>, 
 /// The number that `useradd` (`kind` is `UID`) or `groupadd` (`GID`) chooses where none is
 /// stated: after the highest in use, for system accounts before the lowest.
 pub(crate) fn next_number(machine: &dyn Observe, kind: &str, taken: &[u32], system: bool) -> u32 {
+    let range = number_range(machine, kind, system);
+    let (low, high) = (*range.start(), *range.end());
+    let in_use = taken.iter().filter(|n| range.contains(n));
+    if system {
+        let next = in_use.min().map_or(high, |n| n.saturating_sub(1));
+        return (low..=next)
+            .rev()
+            .chain((low..=high).rev())
+            .find(|n| !taken.contains(n))
+            .unwrap_or(high);
+    }
+    let next = in_use.max().map_or(low, |n| n.saturating_add(1));
+    (next..=high)
+        .chain(low..=high)
+        .find(|n| !taken.contains(n))
+        .unwrap_or(low)
+}
+
+/// The numbers from which the tools of shadow choose (`/etc/login.defs`).
+pub(crate) fn number_range(
+    machine: &dyn Observe,
+    kind: &str,
+    system: bool,
+) -> std::ops::RangeInclusive<u32> {
     let text = machine
         .text(std::path::Path::new("/etc/login.defs"))
         .ok()
@@ -199,24 +223,10 @@ pub(crate) fn next_number(machine: &dyn Observe, kind: &str, taken: &[u32], syst
             .next_back()
             .unwrap_or(default)
     };
+    let floor = limit(&format!("{kind}_MIN"), 1000);
     if system {
-        let floor = limit(&format!("{kind}_MIN"), 1000);
         let low = limit(&format!("SYS_{kind}_MIN"), 100);
-        let high = limit(&format!("SYS_{kind}_MAX"), floor.saturating_sub(1));
-        let lowest = taken.iter().filter(|n| (low..=high).contains(*n)).min();
-        let next = lowest.map_or(high, |n| n.saturating_sub(1));
-        return (low..=next)
-            .rev()
-            .chain((low..=high).rev())
-            .find(|n| !taken.contains(n))
-            .unwrap_or(high);
+        return low..=limit(&format!("SYS_{kind}_MAX"), floor.saturating_sub(1));
     }
-    let low = limit(&format!("{kind}_MIN"), 1000);
-    let high = limit(&format!("{kind}_MAX"), 60000);
-    let highest = taken.iter().filter(|n| (low..=high).contains(*n)).max();
-    let next = highest.map_or(low, |n| n.saturating_add(1));
-    (next..=high)
-        .chain(low..=high)
-        .find(|n| !taken.contains(n))
-        .unwrap_or(low)
+    floor..=limit(&format!("{kind}_MAX"), 60000)
 }

@@ -39,6 +39,7 @@ pub(crate) use tidied::prune;
 type Answer = Result<Plan, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    registry.add_rehearsed("file");
     registry.add_state(
         "file.managed",
         managed::SIGNATURE,

@@ -11,6 +11,7 @@ use crate::plan::{Changes, Done, Plan};
 use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
+use crate::states::user::rehearsed;
 use crate::system::Group;
 
 type Answer = Result<Plan, CallError>;
@@ -73,6 +74,18 @@ impl Differences {
             map.insert("delusers", list(remove));
         }
         map
+    }
+
+    /// The group as it will be.
+    fn facts(&self, group: &Group) -> Map {
+        let mut members = self
+            .members
+            .clone()
+            .unwrap_or_else(|| group.members.clone());
+        members.extend(self.add.iter().flatten().cloned());
+        members.retain(|name| !self.remove.iter().flatten().any(|gone| gone == name));
+        let gid = self.gid.clone().unwrap_or_else(|| group.gid.into());
+        Map::from([("gid", gid), ("members", members.into_iter().collect())])
     }
 
     fn text(&self) -> String {
@@ -217,6 +230,7 @@ fn change(group: &Group, wanted: Wanted) -> Answer {
         )));
     }
     let text = differences.text();
+    let (name, facts) = (wanted.name.clone(), differences.facts(group));
     let plan = Plan::change(
         text.clone(),
         Changes::of("Final", "All changes applied successfully"),
@@ -250,7 +264,9 @@ fn change(group: &Group, wanted: Wanted) -> Answer {
             )
         },
     );
-    Ok(plan.test_changes(Changes::none()))
+    Ok(plan
+        .test_changes(Changes::none())
+        .when_rehearsing(move |context| rehearsed::group(context, &name, &facts)))
 }
 
 fn create(wanted: Wanted, check: &Check<'_>) -> Answer {
@@ -282,6 +298,7 @@ fn create(wanted: Wanted, check: &Check<'_>) -> Answer {
         .with("passwd", "x")
         .with("gid", gid)
         .with("members", members.iter().collect::<Value>());
+    let (new, facts) = (name.clone(), changes.clone());
     let plan = Plan::change(
         format!("New group {name} created"),
         changes,
@@ -313,7 +330,10 @@ fn create(wanted: Wanted, check: &Check<'_>) -> Answer {
             }
         },
     );
-    Ok(plan.when_testing(would).test_changes(Changes::none()))
+    Ok(plan
+        .when_testing(would)
+        .test_changes(Changes::none())
+        .when_rehearsing(move |context| rehearsed::group(context, &new, &facts)))
 }
 
 /// The number that `groupadd` will choose.
@@ -334,6 +354,7 @@ fn absent(args: &Args, check: &Check<'_>) -> Answer {
         return Ok(Plan::unchanged("Group not present"));
     }
     let would = format!("Group {name} is set for removal");
+    let gone = name.clone();
     Ok(Plan::change(
         format!("Removed group {name}"),
         Changes::of(&name, ""),
@@ -346,5 +367,6 @@ fn absent(args: &Args, check: &Check<'_>) -> Answer {
         },
     )
     .when_testing(would)
-    .test_changes(Changes::none()))
+    .test_changes(Changes::none())
+    .when_rehearsing(move |context| rehearsed::without_group(context, &gone)))
 }

@@ -12,6 +12,7 @@ use crate::states::Check;
 type Answer = Result<Plan, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    registry.add_rehearsed("host");
     registry.add_state(
         "host.present",
         "present(name, ip, comment='', clean=False)",

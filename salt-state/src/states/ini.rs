@@ -14,6 +14,7 @@ type Answer = Result<Plan, CallError>;
 const DONE: &str = "Changes take effect";
 
 pub(super) fn register(registry: &mut Registry) {
+    registry.add_rehearsed("ini");
     let add = &mut |name, signature, doc, state: fn(&Args, &Check<'_>) -> Answer| {
         registry.add_state(name, signature, doc, state);
     };

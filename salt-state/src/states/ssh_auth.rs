@@ -17,6 +17,7 @@ const FAILED: &str = "Failed to add the ssh key. Is the home directory available
                       the key file exist?";
 
 pub(super) fn register(registry: &mut Registry) {
+    registry.add_rehearsed("ssh_auth");
     registry.add_state(
         "ssh_auth.present",
         "present(name, user, enc='ssh-rsa', comment='', source='', options=None, config='.ssh/authorized_keys', fingerprint_hash_type=None, **kwargs)",

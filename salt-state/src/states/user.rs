@@ -13,6 +13,7 @@ use crate::states::Check;
 use crate::system::{Observe, User};
 
 mod create;
+pub(super) mod rehearsed;
 mod update;
 
 type Answer = Result<Plan, CallError>;
@@ -152,9 +153,9 @@ fn missing_groups(missing: &[String]) -> String {
 
 fn absent(args: &Args, check: &Check<'_>) -> Answer {
     let name = args.text("name")?;
-    if tools::find(check.system, &name)?.is_none() {
+    let Some(user) = tools::find(check.system, &name)? else {
         return Ok(Plan::unchanged(format!("User {name} is not present")));
-    }
+    };
     let (purge, force) = (args.is_true("purge"), args.is_true("force"));
     let would = format!("User {name} set for removal");
     let own_group = group::find(check.system, &name)?
@@ -165,6 +166,7 @@ fn absent(args: &Args, check: &Check<'_>) -> Answer {
         changes = changes.with(&format!("{name} group"), "removed");
     }
     changes = changes.with(&name, "removed");
+    let (gone, home) = (name.clone(), purge.then_some(user.home));
     Ok(
         Plan::change(format!("Removed user {name}"), changes, move |context| {
             let had_group = group::find(context.system, &name)?.is_some();
@@ -178,7 +180,10 @@ fn absent(args: &Args, check: &Check<'_>) -> Answer {
             Ok(Done::as_planned().changes(changes.with(&name, "removed")))
         })
         .when_testing(would)
-        .test_changes(Changes::none()),
+        .test_changes(Changes::none())
+        .when_rehearsing(move |context| {
+            rehearsed::without_user(context, &gone, own_group, home.as_deref())
+        }),
     )
 }
 

@@ -23,6 +23,7 @@ mod golden;
 mod jinja;
 mod mistakes;
 mod module_functions;
+mod prediction;
 mod run_cases;
 mod runs;
 mod state_modules;

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 
 use crate::golden::decode;
 
-mod accounts;
+pub(crate) mod accounts;
 mod git_latest;
 mod packages;
 mod services;

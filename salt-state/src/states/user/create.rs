@@ -6,7 +6,7 @@ use super::{REDACTED, Wanted, missing_groups, wanted_gid};
 use crate::context::Context;
 use crate::functions::user::change::{self as tools};
 use crate::functions::user::info;
-use crate::functions::{group, next_number, shadow};
+use crate::functions::{group, next_number, number_range, shadow};
 use crate::plan::{Changes, Done, Plan};
 use crate::python;
 use crate::registry::CallError;
@@ -29,10 +29,14 @@ pub(super) fn plan(
     wanted.user.groups = wanted.all_groups(check.system).unwrap_or_default();
     let changes = predicted(check.system, &wanted)?;
     let comment = format!("New user {name} created");
+    let (facts, make_home) = (changes.clone(), wanted.user.create_home);
     Ok(
         Plan::change(comment, changes, move |context| carry_out(context, &wanted))
             .when_testing(would)
-            .test_changes(Changes::none()),
+            .test_changes(Changes::none())
+            .when_rehearsing(move |context| {
+                super::rehearsed::user(context, &name, &facts, make_home)
+            }),
     )
 }
 
@@ -51,8 +55,13 @@ fn predicted(machine: &dyn Observe, wanted: &Wanted) -> Result<Changes, CallErro
         Some(gid) => wanted_gid(machine, gid)?.unwrap_or(uid),
         None => match group::find(machine, &user.name)? {
             Some(group) => group.gid,
-            None if gids.contains(&uid) => next_number(machine, "GID", &gids, user.system),
-            None => uid,
+            // The user's own group gets the user's number if that may be a group's.
+            None if number_range(machine, "GID", user.system).contains(&uid)
+                && !gids.contains(&uid) =>
+            {
+                uid
+            }
+            None => next_number(machine, "GID", &gids, user.system),
         },
     };
     let primary = groups

@@ -61,6 +61,7 @@ pub(super) fn plan(
         return Ok(Plan::unchanged(up_to_date));
     }
     let changes = predicted(machine, user, &differences.found)?;
+    let (facts, make_home) = (changes.clone(), wanted.user.create_home);
     let comment = if changes.is_empty() {
         up_to_date.clone()
     } else {
@@ -70,7 +71,8 @@ pub(super) fn plan(
         carry_out(context, &wanted, &differences.found, up_to_date)
     })
     .when_testing(would)
-    .test_changes(Changes::none()))
+    .test_changes(Changes::none())
+    .when_rehearsing(move |context| super::rehearsed::user(context, &name, &facts, make_home)))
 }
 
 fn differences(

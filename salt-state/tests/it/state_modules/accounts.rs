@@ -56,7 +56,7 @@ fn bench() -> Bench {
     Bench::new(tools(machine))
 }
 
-pub(super) fn tools(machine: FakeSystem) -> FakeSystem {
+pub(crate) fn tools(machine: FakeSystem) -> FakeSystem {
     let names = [
         "useradd", "usermod", "userdel", "groupadd", "groupmod", "groupdel", "gpasswd", "chage",
         "chpasswd", "passwd",
@@ -197,10 +197,13 @@ fn useradd(words: &Words, machine: &FakeSystem) -> Output {
         },
         None => {
             let mut groups = rows(machine, "/etc/group");
-            let gid = if groups.iter().any(|row| row[2] == uid) {
-                number(&groups, 1000, 60000).to_string()
-            } else {
+            let (low, high) = if system { (100, 999) } else { (1000, 60000) };
+            let taken = groups.iter().any(|row| row[2] == uid);
+            let in_range = uid.parse().is_ok_and(|uid| (low..=high).contains(&uid));
+            let gid = if in_range && !taken {
                 uid.clone()
+            } else {
+                number(&groups, low, high).to_string()
             };
             groups.push([name, "x", &gid, ""].map(str::to_owned).to_vec());
             store(machine, "/etc/group", &groups);

@@ -1,0 +1,877 @@
+//! A machine on which changes are tried out and never made.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, Cursor, Read};
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustix::io::Errno;
+
+use super::accounts::{parse_group, parse_user};
+use super::metadata::Environment;
+use super::{
+    Command, CommandError, Conversation, FileKind, FilesystemUsage, Group, Identity, Interface,
+    Kernel, Metadata, Node, Observe, Output, Protocol, System, Timestamp, User, WriteOptions,
+};
+
+/// How many links one path may go through, as in the kernel.
+const LINK_LIMIT: usize = 40;
+
+/// How many bytes may be written before a rehearsal gives up.
+const BYTES_LIMIT: usize = 256 << 20;
+
+/// Numbers of files that are there only in a rehearsal start here, where no file system
+/// counts.
+const FIRST_INODE: u64 = 1 << 63;
+
+/// Another machine with changes on top that stay in memory.
+///
+/// Files are read from below and written here, so a state that is carried out on it comes
+/// to what it would come to in earnest, and the next one finds what it left. What a dry
+/// run asks with commands is asked below, where nothing of what was written is seen; in
+/// [`Rehearsal::try_out`] no command is run that may change something, and what needs one
+/// is taken back.
+///
+/// ```
+/// use salt_state::{FakeSystem, Observe, Rehearsal, System, WriteOptions};
+/// use std::path::Path;
+///
+/// let machine = FakeSystem::new().file("/etc/motd", "hello\n");
+/// let rehearsal = Rehearsal::new(&machine);
+///
+/// rehearsal.write(Path::new("/etc/motd"), b"bye\n", &WriteOptions::new())?;
+///
+/// assert_eq!(rehearsal.text(Path::new("/etc/motd"))?.as_deref(), Some("bye\n"));
+/// assert_eq!(machine.text(Path::new("/etc/motd"))?.as_deref(), Some("hello\n"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Rehearsal<'a> {
+    below: &'a dyn System,
+    layer: Mutex<Layer>,
+}
+
+/// What differs from the machine below.
+#[derive(Default)]
+struct Layer {
+    /// What is at a path without links in it; `None`: nothing any more.
+    names: BTreeMap<PathBuf, Option<Arc<Entry>>>,
+    environment: Option<Environment>,
+    serial: u64,
+    bytes: usize,
+    slept: Duration,
+    /// Something was asked for that cannot be tried out.
+    beyond: bool,
+    /// How to take back what is being tried.
+    journal: Option<Vec<(PathBuf, Option<Option<Arc<Entry>>>)>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    content: Content,
+    facts: Metadata,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Bytes(Arc<[u8]>),
+    /// What the machine below has at this path.
+    Below(PathBuf),
+    /// With what the machine below has in it, or without.
+    Directory {
+        covers: bool,
+    },
+    Link(PathBuf),
+}
+
+impl fmt::Debug for Rehearsal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rehearsal")
+            .field("changed", &self.layer().names.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Rehearsal<'a> {
+    /// Nothing is changed yet.
+    pub fn new(below: &'a dyn System) -> Self {
+        Self {
+            below,
+            layer: Mutex::default(),
+        }
+    }
+
+    /// Does something that also says whether to keep what it left. If not, or if it needed
+    /// what cannot be tried out (a command that changes something, a signal, more memory
+    /// than there should be), everything is as before, and in the second case the answer
+    /// is `None`.
+    pub fn try_out<T>(&self, something: impl FnOnce() -> (T, bool)) -> Option<T> {
+        {
+            let mut layer = self.layer();
+            layer.journal = Some(Vec::new());
+            layer.beyond = false;
+        }
+        let (done, keep) = something();
+        let mut layer = self.layer();
+        let journal = layer.journal.take().unwrap_or_default();
+        let beyond = std::mem::take(&mut layer.beyond);
+        if beyond || !keep {
+            for (path, before) in journal.into_iter().rev() {
+                match before {
+                    Some(before) => layer.names.insert(path, before),
+                    None => layer.names.remove(&path),
+                };
+            }
+        }
+        (!beyond).then_some(done)
+    }
+
+    fn layer(&self) -> MutexGuard<'_, Layer> {
+        self.layer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is at a path without links above its last component.
+    fn at(&self, layer: &Layer, path: &Path) -> io::Result<Option<Arc<Entry>>> {
+        for above in path.ancestors() {
+            match layer.names.get(above) {
+                Some(found) if above == path => return Ok(found.clone()),
+                Some(None) => return Ok(None),
+                Some(Some(found)) => match found.content {
+                    Content::Directory { covers: false } => break,
+                    _ => return Ok(None),
+                },
+                None => {}
+            }
+        }
+        let Some(facts) = self.below.link_metadata(path)? else {
+            return Ok(None);
+        };
+        let content = match facts.kind {
+            FileKind::Directory => Content::Directory { covers: false },
+            FileKind::Symlink => Content::Link(self.below.read_link(path)?),
+            _ => Content::Below(path.to_owned()),
+        };
+        Ok(Some(Arc::new(Entry { content, facts })))
+    }
+
+    /// The path without links; the last component need not exist.
+    fn resolve(&self, layer: &Layer, path: &Path, follow: bool) -> io::Result<PathBuf> {
+        let mut done = PathBuf::from("/");
+        let from = if path.is_absolute() {
+            path.to_owned()
+        } else {
+            self.below.identity().cwd.join(path)
+        };
+        let mut todo: Vec<OsString> = parts(&from).into_iter().rev().collect();
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            if name == ".." {
+                done.pop();
+                continue;
+            }
+            let here = done.join(&name);
+            match self
+                .at(layer, &here)?
+                .as_deref()
+                .map(|found| &found.content)
+            {
+                Some(Content::Link(target)) if follow || !todo.is_empty() => {
+                    links += 1;
+                    if links > LINK_LIMIT {
+                        return Err(Errno::LOOP.into());
+                    }
+                    if target.is_absolute() {
+                        done = PathBuf::from("/");
+                    }
+                    todo.extend(parts(target).into_iter().rev());
+                }
+                Some(Content::Directory { .. }) => done = here,
+                Some(_) | None if todo.is_empty() => done = here,
+                Some(_) => return Err(Errno::NOTDIR.into()),
+                None => return Err(Errno::NOENT.into()),
+            }
+        }
+        Ok(done)
+    }
+
+    fn found(&self, path: &Path, follow: bool) -> io::Result<Option<Arc<Entry>>> {
+        let layer = self.layer();
+        match self.resolve(&layer, path, follow) {
+            Ok(path) => self.at(&layer, &path),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names in a directory, sorted.
+    fn names(&self, layer: &Layer, path: &Path, covers: bool) -> io::Result<Vec<OsString>> {
+        let mut names = if covers {
+            Vec::new()
+        } else {
+            self.below.list(path)?
+        };
+        for (other, entry) in layer.names.range(path.to_owned()..) {
+            if !other.starts_with(path) {
+                break;
+            }
+            let (Some(parent), Some(name)) = (other.parent(), other.file_name()) else {
+                continue;
+            };
+            if parent != path {
+                continue;
+            }
+            names.retain(|known| known != name);
+            if entry.is_some() {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// All that moves with what is at `from`, by its path below; what contains comes first.
+    fn moved(
+        &self,
+        layer: &Layer,
+        from: &Path,
+        found: Arc<Entry>,
+    ) -> io::Result<Vec<(PathBuf, Entry)>> {
+        let mut moved = Vec::new();
+        let mut todo = vec![(PathBuf::new(), found)];
+        while let Some((below, found)) = todo.pop() {
+            let mut entry = Entry::clone(&found);
+            if let Content::Directory { covers } = &mut entry.content {
+                let here = join(from, &below);
+                for name in self.names(layer, &here, *covers)? {
+                    if let Some(child) = self.at(layer, &here.join(&name))? {
+                        todo.push((below.join(&name), child));
+                    }
+                }
+                *covers = true;
+            }
+            moved.push((below, entry));
+        }
+        Ok(moved)
+    }
+
+    /// Changes the facts of what is at a resolved path.
+    fn amend(
+        &self,
+        path: &Path,
+        follow: bool,
+        change: impl FnOnce(&mut Metadata),
+    ) -> io::Result<()> {
+        let mut layer = self.layer();
+        let path = self.resolve(&layer, path, follow)?;
+        let found = self.at(&layer, &path)?.ok_or(Errno::NOENT)?;
+        let mut entry = Entry::clone(&found);
+        change(&mut entry.facts);
+        entry.facts.changed = self.now_in(&layer).into();
+        if entry.facts.links > 1 && entry.facts.inode >= FIRST_INODE {
+            let number = entry.facts.inode;
+            let others: Vec<PathBuf> = layer
+                .names
+                .iter()
+                .filter(|(_, entry)| {
+                    entry
+                        .as_ref()
+                        .is_some_and(|entry| entry.facts.inode == number)
+                })
+                .map(|(path, _)| path.clone())
+                .collect();
+            let entry = Arc::new(entry);
+            for other in others {
+                layer.set(other, Some(Arc::clone(&entry)));
+            }
+            return Ok(());
+        }
+        layer.set(path, Some(Arc::new(entry)));
+        Ok(())
+    }
+
+    /// A new entry at a path that is free.
+    fn make(&self, path: &Path, content: Content, kind: FileKind, mode: u32) -> io::Result<()> {
+        let mut layer = self.layer();
+        let path = self.resolve(&layer, path, false)?;
+        if self.at(&layer, &path)?.is_some() {
+            return Err(Errno::EXIST.into());
+        }
+        self.may_change(&layer, &path)?;
+        let facts = self.fresh(&mut layer, kind, mode);
+        layer.set(path, Some(Arc::new(Entry { content, facts })));
+        Ok(())
+    }
+
+    fn fresh(&self, layer: &mut Layer, kind: FileKind, mode: u32) -> Metadata {
+        let now = Timestamp::from(self.now_in(layer));
+        let identity = self.below.identity();
+        layer.serial += 1;
+        Metadata {
+            kind,
+            mode: mode & 0o7777,
+            uid: identity.uid,
+            gid: identity.gid,
+            size: 0,
+            device: 0,
+            inode: FIRST_INODE + layer.serial,
+            links: 1,
+            node: (0, 0),
+            accessed: now,
+            modified: now,
+            changed: now,
+        }
+    }
+
+    fn now_in(&self, layer: &Layer) -> SystemTime {
+        self.below.now() + layer.slept
+    }
+
+    /// Whether names may come and go in the directory of a resolved path.
+    fn may_change(&self, layer: &Layer, path: &Path) -> io::Result<()> {
+        let parent = path.parent().ok_or(Errno::BUSY)?;
+        let found = self.at(layer, parent)?.ok_or(Errno::NOENT)?;
+        if !found.facts.is_dir() {
+            return Err(Errno::NOTDIR.into());
+        }
+        let identity = self.below.identity();
+        let bits = if identity.uid == 0 {
+            return Ok(());
+        } else if identity.uid == found.facts.uid {
+            0o300
+        } else if identity.gid == found.facts.gid {
+            0o030
+        } else {
+            0o003
+        };
+        if found.facts.mode & bits == bits {
+            Ok(())
+        } else {
+            Err(Errno::ACCESS.into())
+        }
+    }
+
+    /// Notes that something needs more than files; refused while it is tried out.
+    fn leave(&self) -> io::Result<()> {
+        let mut layer = self.layer();
+        if layer.journal.is_none() {
+            return Ok(());
+        }
+        layer.beyond = true;
+        Err(Errno::NOTSUP.into())
+    }
+
+    /// An account by the file that holds it, where that was changed; what was never in the
+    /// file is asked for below, where accounts may come from elsewhere.
+    fn account<T>(
+        &self,
+        file: &str,
+        parse: fn(&str) -> Option<T>,
+        is_it: impl Fn(&T) -> bool,
+        below: impl FnOnce() -> io::Result<Option<T>>,
+    ) -> io::Result<Option<T>> {
+        let file = Path::new(file);
+        if !self.layer().names.contains_key(file) {
+            return below();
+        }
+        let among = |text: Option<String>| {
+            let text = text.unwrap_or_default();
+            text.lines().filter_map(parse).find(&is_it)
+        };
+        if let Some(found) = among(self.text(file)?) {
+            return Ok(Some(found));
+        }
+        if among(self.below.text(file)?).is_some() {
+            return Ok(None);
+        }
+        below()
+    }
+}
+
+impl Layer {
+    fn set(&mut self, path: PathBuf, entry: Option<Arc<Entry>>) {
+        let before = self.names.insert(path.clone(), entry);
+        if let Some(journal) = &mut self.journal {
+            journal.push((path, before));
+        }
+    }
+}
+
+/// `path/below`, without a slash at the end where nothing is below.
+fn join(path: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() {
+        path.to_owned()
+    } else {
+        path.join(below)
+    }
+}
+
+/// The names in a path, `.` left out.
+fn parts(path: &Path) -> Vec<OsString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+impl Observe for Rehearsal<'_> {
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        Ok(self.found(path, true)?.map(|found| found.facts.clone()))
+    }
+
+    fn link_metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        Ok(self.found(path, false)?.map(|found| found.facts.clone()))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
+        match self
+            .found(path, true)?
+            .as_deref()
+            .map(|found| &found.content)
+        {
+            None => Ok(None),
+            Some(Content::Bytes(bytes)) => Ok(Some(Box::new(Cursor::new(Arc::clone(bytes))))),
+            Some(Content::Below(path)) => self.below.open(path),
+            Some(Content::Directory { .. }) => Err(Errno::ISDIR.into()),
+            Some(Content::Link(_)) => Err(Errno::LOOP.into()),
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let layer = self.layer();
+        let path = self.resolve(&layer, path, true)?;
+        match self
+            .at(&layer, &path)?
+            .as_deref()
+            .map(|found| &found.content)
+        {
+            None => Err(Errno::NOENT.into()),
+            Some(Content::Directory { covers }) => self.names(&layer, &path, *covers),
+            Some(_) => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        match self
+            .found(path, false)?
+            .as_deref()
+            .map(|found| &found.content)
+        {
+            None => Err(Errno::NOENT.into()),
+            Some(Content::Link(target)) => Ok(target.clone()),
+            Some(_) => Err(Errno::INVAL.into()),
+        }
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        let layer = self.layer();
+        let path = self.resolve(&layer, path, true)?;
+        match self.at(&layer, &path)? {
+            Some(_) => Ok(path),
+            None => Err(Errno::NOENT.into()),
+        }
+    }
+
+    fn filesystem(&self, path: &Path) -> io::Result<FilesystemUsage> {
+        let there = path
+            .ancestors()
+            .find(|path| self.below.exists(path))
+            .unwrap_or(Path::new("/"));
+        self.below.filesystem(there)
+    }
+
+    fn query(&self, command: &Command) -> Result<Output, CommandError> {
+        self.below.query(command)
+    }
+
+    fn identity(&self) -> Identity {
+        self.below.identity()
+    }
+
+    fn kernel(&self) -> Kernel {
+        self.below.kernel()
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        self.below.interfaces()
+    }
+
+    fn probe(&self, at: SocketAddr, protocol: Protocol, timeout: Duration) -> io::Result<()> {
+        self.below.probe(at, protocol, timeout)
+    }
+
+    fn environment(&self) -> Environment {
+        let own = self.layer().environment.clone();
+        own.unwrap_or_else(|| self.below.environment())
+    }
+
+    fn now(&self) -> SystemTime {
+        let layer = self.layer();
+        self.now_in(&layer)
+    }
+
+    /// Takes no time.
+    fn sleep(&self, time: Duration) {
+        self.layer().slept += time;
+    }
+
+    fn interrupted(&self) -> Option<i32> {
+        self.below.interrupted()
+    }
+
+    fn random(&self, into: &mut [u8]) {
+        self.below.random(into);
+    }
+
+    fn user(&self, name: &str) -> io::Result<Option<User>> {
+        self.account(
+            "/etc/passwd",
+            parse_user,
+            |user| user.name == name,
+            || self.below.user(name),
+        )
+    }
+
+    fn user_by_id(&self, uid: u32) -> io::Result<Option<User>> {
+        self.account(
+            "/etc/passwd",
+            parse_user,
+            |user| user.uid == uid,
+            || self.below.user_by_id(uid),
+        )
+    }
+
+    fn group(&self, name: &str) -> io::Result<Option<Group>> {
+        self.account(
+            "/etc/group",
+            parse_group,
+            |group| group.name == name,
+            || self.below.group(name),
+        )
+    }
+
+    fn group_by_id(&self, gid: u32) -> io::Result<Option<Group>> {
+        self.account(
+            "/etc/group",
+            parse_group,
+            |group| group.gid == gid,
+            || self.below.group_by_id(gid),
+        )
+    }
+}
+
+impl System for Rehearsal<'_> {
+    fn write_from(
+        &self,
+        path: &Path,
+        content: &mut dyn Read,
+        options: &WriteOptions,
+    ) -> io::Result<()> {
+        let room = BYTES_LIMIT.saturating_sub(self.layer().bytes);
+        let mut bytes = Vec::new();
+        content
+            .take(u64::try_from(room).unwrap_or(u64::MAX).saturating_add(1))
+            .read_to_end(&mut bytes)?;
+        let mut layer = self.layer();
+        if bytes.len() > room {
+            layer.beyond = true;
+            return Err(Errno::NOSPC.into());
+        }
+        layer.bytes += bytes.len();
+        let path = self.resolve(&layer, path, options.follow)?;
+        self.may_change(&layer, &path)?;
+        let old = self.at(&layer, &path)?;
+        if old.as_ref().is_some_and(|old| old.facts.is_dir()) {
+            return Err(Errno::ISDIR.into());
+        }
+        let old = old.filter(|old| !old.facts.is_link());
+        let mut facts = self.fresh(&mut layer, FileKind::File, 0o644);
+        facts.size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let kept = |pick: fn(&Metadata) -> u32| old.as_ref().map(|old| pick(&old.facts));
+        if let Some(mode) = options.mode.or_else(|| kept(|facts| facts.mode)) {
+            facts.mode = mode & 0o7777;
+        }
+        if let Some(uid) = options.uid.or_else(|| kept(|facts| facts.uid)) {
+            facts.uid = uid;
+        }
+        if let Some(gid) = options.gid.or_else(|| kept(|facts| facts.gid)) {
+            facts.gid = gid;
+        }
+        let content = Content::Bytes(bytes.into());
+        layer.set(path, Some(Arc::new(Entry { content, facts })));
+        Ok(())
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.make(
+            path,
+            Content::Directory { covers: true },
+            FileKind::Directory,
+            mode,
+        )
+    }
+
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
+        self.make(
+            link,
+            Content::Link(target.to_owned()),
+            FileKind::Symlink,
+            0o777,
+        )
+    }
+
+    fn hard_link(&self, source: &Path, link: &Path) -> io::Result<()> {
+        let mut layer = self.layer();
+        let source = self.resolve(&layer, source, false)?;
+        let link = self.resolve(&layer, link, false)?;
+        let found = self.at(&layer, &source)?.ok_or(Errno::NOENT)?;
+        if self.at(&layer, &link)?.is_some() {
+            return Err(Errno::EXIST.into());
+        }
+        if found.facts.is_dir() {
+            return Err(Errno::PERM.into());
+        }
+        self.may_change(&layer, &link)?;
+        let mut entry = Entry::clone(&found);
+        entry.facts.links += 1;
+        let entry = Some(Arc::new(entry));
+        layer.set(source, entry.clone());
+        layer.set(link, entry);
+        Ok(())
+    }
+
+    fn make_node(&self, path: &Path, node: Node, mode: u32) -> io::Result<()> {
+        let (kind, number) = match node {
+            Node::Fifo => (FileKind::Fifo, (0, 0)),
+            Node::Char(major, minor) => (FileKind::CharDevice, (major, minor)),
+            Node::Block(major, minor) => (FileKind::BlockDevice, (major, minor)),
+        };
+        self.make(path, Content::Bytes(Arc::default()), kind, mode)?;
+        self.amend(path, false, |facts| facts.node = number)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut layer = self.layer();
+        let path = self.resolve(&layer, path, false)?;
+        let found = self.at(&layer, &path)?.ok_or(Errno::NOENT)?;
+        if let Content::Directory { covers } = found.content
+            && !self.names(&layer, &path, covers)?.is_empty()
+        {
+            return Err(Errno::NOTEMPTY.into());
+        }
+        self.may_change(&layer, &path)?;
+        layer.set(path, None);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut layer = self.layer();
+        let from = self.resolve(&layer, from, false)?;
+        let to = self.resolve(&layer, to, false)?;
+        let found = self.at(&layer, &from)?.ok_or(Errno::NOENT)?;
+        if to == from {
+            return Ok(());
+        }
+        if to.starts_with(&from) {
+            return Err(Errno::INVAL.into());
+        }
+        self.may_change(&layer, &from)?;
+        self.may_change(&layer, &to)?;
+        if let Some(there) = self.at(&layer, &to)? {
+            match (found.facts.is_dir(), &there.content) {
+                (false, Content::Directory { .. }) => return Err(Errno::ISDIR.into()),
+                (true, Content::Directory { covers }) => {
+                    if !self.names(&layer, &to, *covers)?.is_empty() {
+                        return Err(Errno::NOTEMPTY.into());
+                    }
+                }
+                (true, _) => return Err(Errno::NOTDIR.into()),
+                (false, _) => {}
+            }
+        }
+        for (below, entry) in self.moved(&layer, &from, found)? {
+            layer.set(join(&from, &below), None);
+            layer.set(join(&to, &below), Some(Arc::new(entry)));
+        }
+        Ok(())
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.amend(path, true, |facts| facts.mode = mode & 0o7777)
+    }
+
+    fn set_owner(
+        &self,
+        path: &Path,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        follow: bool,
+    ) -> io::Result<()> {
+        let me = self.below.identity().uid;
+        self.amend(path, follow, |facts| {
+            facts.uid = uid.unwrap_or(facts.uid);
+            facts.gid = gid.unwrap_or(facts.gid);
+        })?;
+        if me != 0 && uid.is_some_and(|uid| uid != me) {
+            return Err(Errno::PERM.into());
+        }
+        Ok(())
+    }
+
+    fn set_times(
+        &self,
+        path: &Path,
+        accessed: Option<Timestamp>,
+        modified: Option<Timestamp>,
+    ) -> io::Result<()> {
+        self.amend(path, true, |facts| {
+            facts.accessed = accessed.unwrap_or(facts.accessed);
+            facts.modified = modified.unwrap_or(facts.modified);
+        })
+    }
+
+    fn run(&self, command: &Command) -> Result<Output, CommandError> {
+        self.leave()
+            .map_err(|error| CommandError::start(&command.program, error))?;
+        self.below.run(command)
+    }
+
+    fn start(&self, command: &Command) -> Result<u32, CommandError> {
+        self.leave()
+            .map_err(|error| CommandError::start(&command.program, error))?;
+        self.below.start(command)
+    }
+
+    fn converse(&self, command: &Command) -> Result<Box<dyn Conversation>, CommandError> {
+        self.leave()
+            .map_err(|error| CommandError::start(&command.program, error))?;
+        self.below.converse(command)
+    }
+
+    fn signal(&self, pid: u32, signal: i32) -> io::Result<()> {
+        self.leave()?;
+        self.below.signal(pid, signal)
+    }
+
+    fn set_env(&self, name: &OsStr, value: Option<&OsStr>) {
+        let mut environment = self.environment();
+        environment.retain(|(key, _)| key != name);
+        if let Some(value) = value {
+            environment.push((name.to_owned(), value.to_owned()));
+        }
+        self.layer().environment = Some(environment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::FakeSystem;
+
+    fn below() -> FakeSystem {
+        FakeSystem::new()
+            .file("/d/one", "1")
+            .file("/d/deep/two", "2")
+            .link("/link", "/d")
+            .command("touch", |_| Output::success(""))
+    }
+
+    fn text(machine: &Rehearsal<'_>, path: &str) -> Option<String> {
+        machine.text(Path::new(path)).expect("readable")
+    }
+
+    #[test]
+    fn a_moved_directory_takes_along_what_is_in_it() {
+        let below = below();
+        let machine = Rehearsal::new(&below);
+        machine
+            .write(Path::new("/d/new"), b"3", &WriteOptions::new())
+            .expect("written");
+        machine.remove(Path::new("/d/one")).expect("removed");
+
+        machine
+            .rename(Path::new("/link/../d"), Path::new("/e"))
+            .expect("moved");
+
+        assert_eq!(
+            machine.list(Path::new("/e")).expect("names"),
+            ["deep", "new"]
+        );
+        assert_eq!(text(&machine, "/e/deep/two").as_deref(), Some("2"));
+        assert_eq!(text(&machine, "/e/new").as_deref(), Some("3"));
+        assert_eq!(text(&machine, "/d/deep/two"), None);
+        assert!(!machine.exists(Path::new("/link")));
+        assert!(below.exists(Path::new("/d/one")));
+    }
+
+    #[test]
+    fn a_directory_that_was_made_anew_is_empty() {
+        let below = below();
+        let machine = Rehearsal::new(&below);
+
+        machine.remove_all(Path::new("/d")).expect("removed");
+        machine.create_dir(Path::new("/d"), 0o700).expect("made");
+
+        assert!(machine.list(Path::new("/d")).expect("names").is_empty());
+        assert_eq!(text(&machine, "/d/one"), None);
+    }
+
+    #[test]
+    fn two_names_of_a_file_have_the_same_facts() {
+        let below = below();
+        let machine = Rehearsal::new(&below);
+        let (one, other) = (Path::new("/d/one"), Path::new("/d/other"));
+        machine.hard_link(one, other).expect("linked");
+
+        machine.set_mode(other, 0o600).expect("set");
+
+        let [one, other] =
+            [one, other].map(|path| machine.metadata(path).expect("facts").expect("there"));
+        assert_eq!((one.mode, one.inode), (0o600, other.inode));
+    }
+
+    #[test]
+    fn what_needs_a_command_is_taken_back() {
+        let below = below();
+        let machine = Rehearsal::new(&below);
+        let write = |path: &str| machine.write(Path::new(path), b"x", &WriteOptions::new());
+
+        let kept = machine.try_out(|| (write("/kept").is_ok(), true));
+        let given_up = machine.try_out(|| {
+            let wrote = write("/d/one").is_ok();
+            (wrote && machine.run(&Command::new("touch")).is_err(), true)
+        });
+        let dropped = machine.try_out(|| (write("/kept").is_ok(), false));
+
+        assert_eq!((kept, given_up, dropped), (Some(true), None, Some(true)));
+        assert_eq!(text(&machine, "/kept").as_deref(), Some("x"));
+        assert_eq!(text(&machine, "/d/one").as_deref(), Some("1"));
+        assert!(below.commands().is_empty());
+    }
+
+    #[test]
+    fn accounts_are_those_of_the_changed_file() {
+        let below = FakeSystem::new().file("/etc/passwd", "old:x:5:5::/:/bin/sh\n");
+        let machine = Rehearsal::new(&below);
+        let line = b"new:x:6:6::/:/bin/sh\n";
+
+        machine
+            .write(Path::new("/etc/passwd"), line, &WriteOptions::new())
+            .expect("written");
+
+        assert!(machine.user("new").expect("an answer").is_some());
+        assert!(machine.user_by_id(5).expect("an answer").is_none());
+    }
+}

@@ -277,21 +277,25 @@ impl<'a> Rehearsal<'a> {
         let mut entry = Entry::clone(&found);
         change(&mut entry.facts);
         entry.facts.changed = self.now_in(&layer).into();
-        if entry.facts.links > 1 && entry.facts.inode >= FIRST_INODE {
-            let number = entry.facts.inode;
-            let others: Vec<PathBuf> = layer
+        if entry.facts.links > 1 {
+            // The file changes under all names that this layer knows.
+            let number = (entry.facts.device, entry.facts.inode);
+            let mut names: Vec<PathBuf> = layer
                 .names
                 .iter()
                 .filter(|(_, entry)| {
                     entry
                         .as_ref()
-                        .is_some_and(|entry| entry.facts.inode == number)
+                        .is_some_and(|entry| (entry.facts.device, entry.facts.inode) == number)
                 })
                 .map(|(path, _)| path.clone())
                 .collect();
+            if !names.contains(&path) {
+                names.push(path);
+            }
             let entry = Arc::new(entry);
-            for other in others {
-                layer.set(other, Some(Arc::clone(&entry)));
+            for name in names {
+                layer.set(name, Some(Arc::clone(&entry)));
             }
             return Ok(());
         }

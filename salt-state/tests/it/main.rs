@@ -21,6 +21,7 @@ mod file_states;
 mod functions;
 mod golden;
 mod jinja;
+mod kill;
 mod mistakes;
 mod module_functions;
 mod prediction;

@@ -61,6 +61,17 @@ impl Map {
         }
     }
 
+    /// A mapping of entries whose keys are known to differ, which is not checked: of two
+    /// equal keys one would never be found.
+    pub fn of_distinct(entries: Vec<(Value, Value)>) -> Self {
+        let mut map = Self {
+            entries,
+            index: None,
+        };
+        map.index_if_large();
+        map
+    }
+
     /// The number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -413,6 +424,18 @@ mod tests {
             map.keys().filter_map(Value::as_str).collect::<Vec<_>>(),
             ["b", "a"]
         );
+    }
+
+    #[test]
+    fn a_map_of_distinct_keys_is_as_if_they_were_inserted() {
+        for n in [0, 3, 40] {
+            let entries: Vec<_> = (0..n).map(|n| (Value::Int(n), Value::Int(n * 2))).collect();
+            let inserted: Map = entries.iter().cloned().collect();
+            let mut made = Map::of_distinct(entries);
+            assert_eq!(made, inserted);
+            assert_eq!(made.insert(n, "new"), None);
+            assert_eq!(made.get_value(&Value::Int(n)), Some(&"new".into()));
+        }
     }
 
     #[test]

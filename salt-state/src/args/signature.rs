@@ -148,14 +148,24 @@ impl Signature {
     pub fn bind(&self, args: &Args) -> Result<Args, CallError> {
         let mut bound = Args::new();
         let mut invalid = Vec::new();
+        // A function may take fifty parameters, and a run calls it a thousand times: what has
+        // a value is marked by the parameter's place rather than looked up by name.
+        let mut named: Vec<(Value, Value)> = Vec::with_capacity(self.parameters.len());
+        let mut places: Vec<Option<usize>> = vec![None; self.parameters.len()];
         for (key, value) in args.keywords.iter().chain(args.named.iter()) {
             let name = key.as_str().unwrap_or_default();
-            if self
+            let parameter = self
                 .parameters
                 .iter()
-                .any(|parameter| parameter.name == name)
-            {
-                bound.named.insert(name, value.clone());
+                .position(|parameter| parameter.name == name);
+            if let Some(place) = parameter.and_then(|at| places.get_mut(at)) {
+                match place.and_then(|at| named.get_mut(at)) {
+                    Some((_, former)) => *former = value.clone(),
+                    None => {
+                        *place = Some(named.len());
+                        named.push((name.into(), value.clone()));
+                    }
+                }
             } else if self.extra.is_some() {
                 bound.keywords.insert(key.clone(), value.clone());
             } else if !name.starts_with("__pub_") {
@@ -174,36 +184,34 @@ impl Signature {
         }
         let given = args.positional.len();
         for (at, value) in args.positional.iter().enumerate() {
-            match self
+            let parameter = self
                 .parameters
                 .get(..self.by_position)
-                .and_then(|all| all.get(at))
-            {
-                Some(parameter) => {
-                    if bound.named.contains_key(&parameter.name) {
+                .and_then(|all| all.get(at));
+            match (parameter, places.get_mut(at)) {
+                (Some(parameter), Some(place)) => {
+                    if place.is_some() {
                         return Err(self.type_error(format!(
                             "got multiple values for argument '{}'",
                             parameter.name
                         )));
                     }
-                    bound.named.insert(parameter.name.as_str(), value.clone());
+                    *place = Some(named.len());
+                    named.push((parameter.name.as_str().into(), value.clone()));
                 }
-                None if self.rest.is_some() => bound.positional.push(value.clone()),
-                None => return Err(self.surplus(given)),
+                _ if self.rest.is_some() => bound.positional.push(value.clone()),
+                _ => return Err(self.surplus(given)),
             }
         }
         let mut missing = Vec::new();
-        for parameter in &self.parameters {
-            if bound.named.contains_key(&parameter.name) {
-                continue;
-            }
+        for (parameter, place) in self.parameters.iter().zip(&places) {
             match &parameter.default {
-                Some(default) => {
-                    bound.named.insert(parameter.name.as_str(), default.clone());
-                }
+                _ if place.is_some() => {}
+                Some(default) => named.push((parameter.name.as_str().into(), default.clone())),
                 None => missing.push(format!("'{}'", parameter.name)),
             }
         }
+        bound.named = Map::of_distinct(named);
         if missing.is_empty() {
             return Ok(bound);
         }

@@ -72,19 +72,23 @@ impl Report {
     /// Whether nothing failed; a failure that a handler with `onfail_stop: false` took
     /// care of does not count. Nothing at all is a failure.
     pub fn succeeded(&self, chunks: &[Chunk]) -> bool {
+        let handlers: Vec<&Chunk> = chunks
+            .iter()
+            .filter(|chunk| chunk.low.get("onfail_stop") == Some(&Value::Bool(false)))
+            .collect();
         !self.entries.is_empty()
             && self.entries.iter().all(|(_, entry)| {
-                entry::result_of(entry) != Some(false) || self.handled(entry, chunks)
+                entry::result_of(entry) != Some(false) || self.handled(entry, &handlers)
             })
     }
 
     /// Whether a failure has a handler that succeeded.
-    fn handled(&self, failed: &Map, chunks: &[Chunk]) -> bool {
+    fn handled(&self, failed: &Map, handlers: &[&Chunk]) -> bool {
         let id = failed.get("__id__");
         let (Some(id), Some(name)) = (id, failed.get("name")) else {
             return false;
         };
-        chunks.iter().any(|chunk| {
+        handlers.iter().any(|chunk| {
             let handles = ["onfail", "onfail_any", "onfail_all"]
                 .into_iter()
                 .any(|key| {
@@ -95,7 +99,6 @@ impl Report {
                     })
                 });
             handles
-                && chunk.low.get("onfail_stop") == Some(&Value::Bool(false))
                 && self
                     .entries
                     .get(&chunk.tag())

@@ -136,9 +136,44 @@ pub struct Schedule {
     /// Passed over until what they need has ended.
     put_off: Vec<(NodeId, bool)>,
     /// 3006 and 3007: what is being worked on, the innermost last.
-    stack: Vec<(NodeId, bool)>,
+    stack: Stack,
     release: Release,
     stopped: bool,
+    /// How many were handed out and have not ended.
+    running: usize,
+}
+
+/// A stack of what is there at most once.
+#[derive(Debug, Default)]
+struct Stack {
+    items: Vec<(NodeId, bool)>,
+    known: HashSet<(NodeId, bool)>,
+}
+
+impl Stack {
+    fn last(&self) -> Option<(NodeId, bool)> {
+        self.items.last().copied()
+    }
+
+    /// Whether it was pushed: it was not there yet.
+    fn push(&mut self, item: (NodeId, bool)) -> bool {
+        let new = self.known.insert(item);
+        if new {
+            self.items.push(item);
+        }
+        new
+    }
+
+    fn pop(&mut self) {
+        if let Some(item) = self.items.pop() {
+            self.known.remove(&item);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.items.clear();
+        self.known.clear();
+    }
 }
 
 /// Which nodes a reference means.
@@ -295,9 +330,10 @@ impl Schedule {
             queue,
             next: 0,
             put_off: Vec::new(),
-            stack: Vec::new(),
+            stack: Stack::default(),
             release,
             stopped: false,
+            running: 0,
         }
     }
 
@@ -374,7 +410,7 @@ impl Schedule {
     pub fn poll_step(&mut self) -> Poll {
         loop {
             if self.stopped {
-                return if self.nodes.iter().any(|node| node.running) {
+                return if self.running > 0 {
                     Poll::Wait
                 } else {
                     Poll::Done
@@ -438,7 +474,7 @@ impl Schedule {
         if self.put_off.is_empty() {
             return None;
         }
-        let idle = !self.nodes.iter().any(|node| node.running);
+        let idle = self.running == 0;
         let free = self
             .put_off
             .iter()
@@ -452,8 +488,10 @@ impl Schedule {
     }
 
     fn hand_out(&mut self, id: NodeId, dry: bool, status: Status) -> Step {
-        if let Some(node) = self.nodes.get_mut(id) {
-            node.running = true;
+        if let Some(node) = self.nodes.get_mut(id)
+            && !std::mem::replace(&mut node.running, true)
+        {
+            self.running += 1;
         }
         Step {
             node: id,
@@ -481,7 +519,9 @@ impl Schedule {
         let Some(node) = self.nodes.get_mut(id) else {
             return;
         };
-        node.running = false;
+        if std::mem::take(&mut node.running) {
+            self.running -= 1;
+        }
         if dry {
             node.dry_end = Some(end);
             // What its own requisites kept from running is settled with that.
@@ -602,11 +642,11 @@ impl Schedule {
 
     /// One turn of 3006's way: what a chunk needs is run before it, and that before that.
     fn poll_stack(&mut self) -> Option<Poll> {
-        if self.nodes.iter().any(|node| node.running) {
+        if self.running > 0 {
             // Only what was started to run beside the others can be under way here.
             return Some(Poll::Wait);
         }
-        let Some(&(id, dry)) = self.stack.last() else {
+        let Some((id, dry)) = self.stack.last() else {
             let Some(&(id, dry)) = self.queue.get(self.next) else {
                 self.stopped = true;
                 return None;
@@ -666,11 +706,10 @@ impl Schedule {
                 .get(target)
                 .is_some_and(|node| node.prepared_by.contains(&id));
             let next = (target, target_dry && prepared);
-            if self.stack.contains(&next) {
+            if !self.stack.push(next) {
                 self.stack.pop();
                 return Some(Poll::Step(self.hand_out(id, dry, Status::Recursive)));
             }
-            self.stack.push(next);
             return None;
         }
         self.stack.pop();

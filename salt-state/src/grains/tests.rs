@@ -161,3 +161,47 @@ fn interface(name: &str, addresses: &[&str]) -> Interface {
         ..Interface::default()
     }
 }
+
+#[test]
+fn programs_are_asked_only_when_somebody_needs_what_they_tell() {
+    use crate::system::Output;
+    let machine = Arc::new(
+        FakeSystem::new()
+            .file("/etc/os-release", "ID=debian\nNAME=Debian\n")
+            .file("/etc/salt/grains", "role: web\nvirtual_subtype: mine\n")
+            .program("/usr/bin/systemctl")
+            .program("/usr/bin/systemd-detect-virt")
+            .command("dpkg", |_| Output::success("arm64\n"))
+            .command("systemctl", |_| Output::success("systemd 252 (x)\n+PAM\n"))
+            .command("systemd-detect-virt", |_| Output::success("docker\n")),
+    );
+    let config = Map::from([
+        ("id", Value::from("m")),
+        ("master", Value::Null),
+        ("grains", Map::from([("systemd", "mine")]).into()),
+        ("grains_blacklist", ["num_*"].into_iter().collect()),
+    ]);
+    let directory = Path::new("/etc/salt");
+    let all = gather(&*machine, &config, directory);
+    let asked = || {
+        let commands = machine.commands();
+        let of = |name: &str| commands.iter().filter(|c| c.program == name).count();
+        ["dpkg", "systemctl", "systemd-detect-virt"].map(of)
+    };
+    assert_eq!(asked(), [1, 1, 1]);
+
+    let grains = gather_lazily(Arc::clone(&machine) as Arc<dyn Observe>, &config, directory);
+
+    assert_eq!(grains.str("os_family"), Some("Debian"));
+    assert_eq!(grains.str("systemd"), Some("mine"));
+    assert_eq!(grains.str("virtual_subtype"), Some("mine"));
+    assert_eq!(grains.get("master"), Some(&Value::Null));
+    assert!(!grains.contains_key("nothing"));
+    assert_eq!(asked(), [1, 1, 1]);
+    assert_eq!(grains.str("osarch"), Some("arm64"));
+    assert_eq!(asked(), [2, 2, 2]);
+    assert_eq!(grains.str("virtual"), Some("container"));
+    let order = |map: &Map| map.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(order(&grains), order(&all));
+    assert_eq!(*grains, all);
+}

@@ -1,11 +1,10 @@
 //! A machine on which changes are tried out and never made.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,15 +17,12 @@ use super::{
     Kernel, Metadata, Node, Observe, Output, Protocol, System, Timestamp, User, WriteOptions,
 };
 
-/// How many links one path may go through, as in the kernel.
-const LINK_LIMIT: usize = 40;
+mod layer;
+
+use layer::{Content, Entry, Layer, join};
 
 /// How many bytes may be written before a rehearsal gives up.
 const BYTES_LIMIT: usize = 256 << 20;
-
-/// Numbers of files that are there only in a rehearsal start here, where no file system
-/// counts.
-const FIRST_INODE: u64 = 1 << 63;
 
 /// Another machine with changes on top that stay in memory.
 ///
@@ -54,39 +50,6 @@ pub struct Rehearsal<'a> {
     layer: Mutex<Layer>,
 }
 
-/// What differs from the machine below.
-#[derive(Default)]
-struct Layer {
-    /// What is at a path without links in it; `None`: nothing any more.
-    names: BTreeMap<PathBuf, Option<Arc<Entry>>>,
-    environment: Option<Environment>,
-    serial: u64,
-    bytes: usize,
-    slept: Duration,
-    /// Something was asked for that cannot be tried out.
-    beyond: bool,
-    /// How to take back what is being tried.
-    journal: Option<Vec<(PathBuf, Option<Option<Arc<Entry>>>)>>,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    content: Content,
-    facts: Metadata,
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    Bytes(Arc<[u8]>),
-    /// What the machine below has at this path.
-    Below(PathBuf),
-    /// With what the machine below has in it, or without.
-    Directory {
-        covers: bool,
-    },
-    Link(PathBuf),
-}
-
 impl fmt::Debug for Rehearsal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rehearsal")
@@ -109,16 +72,18 @@ impl<'a> Rehearsal<'a> {
     /// than there should be), everything is as before, and in the second case the answer
     /// is `None`.
     pub fn try_out<T>(&self, something: impl FnOnce() -> (T, bool)) -> Option<T> {
-        {
+        let bytes = {
             let mut layer = self.layer();
             layer.journal = Some(Vec::new());
             layer.beyond = false;
-        }
+            layer.bytes
+        };
         let (done, keep) = something();
         let mut layer = self.layer();
         let journal = layer.journal.take().unwrap_or_default();
         let beyond = std::mem::take(&mut layer.beyond);
         if beyond || !keep {
+            layer.bytes = bytes;
             for (path, before) in journal.into_iter().rev() {
                 match before {
                     Some(before) => layer.names.insert(path, before),
@@ -133,74 +98,10 @@ impl<'a> Rehearsal<'a> {
         self.layer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is at a path without links above its last component.
-    fn at(&self, layer: &Layer, path: &Path) -> io::Result<Option<Arc<Entry>>> {
-        for above in path.ancestors() {
-            match layer.names.get(above) {
-                Some(found) if above == path => return Ok(found.clone()),
-                Some(None) => return Ok(None),
-                Some(Some(found)) => match found.content {
-                    Content::Directory { covers: false } => break,
-                    _ => return Ok(None),
-                },
-                None => {}
-            }
-        }
-        let Some(facts) = self.below.link_metadata(path)? else {
-            return Ok(None);
-        };
-        let content = match facts.kind {
-            FileKind::Directory => Content::Directory { covers: false },
-            FileKind::Symlink => Content::Link(self.below.read_link(path)?),
-            _ => Content::Below(path.to_owned()),
-        };
-        Ok(Some(Arc::new(Entry { content, facts })))
-    }
-
-    /// The path without links; the last component need not exist.
-    fn resolve(&self, layer: &Layer, path: &Path, follow: bool) -> io::Result<PathBuf> {
-        let mut done = PathBuf::from("/");
-        let from = if path.is_absolute() {
-            path.to_owned()
-        } else {
-            self.below.identity().cwd.join(path)
-        };
-        let mut todo: Vec<OsString> = parts(&from).into_iter().rev().collect();
-        let mut links = 0;
-        while let Some(name) = todo.pop() {
-            if name == ".." {
-                done.pop();
-                continue;
-            }
-            let here = done.join(&name);
-            match self
-                .at(layer, &here)?
-                .as_deref()
-                .map(|found| &found.content)
-            {
-                Some(Content::Link(target)) if follow || !todo.is_empty() => {
-                    links += 1;
-                    if links > LINK_LIMIT {
-                        return Err(Errno::LOOP.into());
-                    }
-                    if target.is_absolute() {
-                        done = PathBuf::from("/");
-                    }
-                    todo.extend(parts(target).into_iter().rev());
-                }
-                Some(Content::Directory { .. }) => done = here,
-                Some(_) | None if todo.is_empty() => done = here,
-                Some(_) => return Err(Errno::NOTDIR.into()),
-                None => return Err(Errno::NOENT.into()),
-            }
-        }
-        Ok(done)
-    }
-
     fn found(&self, path: &Path, follow: bool) -> io::Result<Option<Arc<Entry>>> {
         let layer = self.layer();
-        match self.resolve(&layer, path, follow) {
-            Ok(path) => self.at(&layer, &path),
+        match layer.resolve(self.below, path, follow) {
+            Ok(path) => layer.at(self.below, &path),
             Err(error)
                 if matches!(
                     error.kind(),
@@ -213,57 +114,6 @@ impl<'a> Rehearsal<'a> {
         }
     }
 
-    /// The names in a directory, sorted.
-    fn names(&self, layer: &Layer, path: &Path, covers: bool) -> io::Result<Vec<OsString>> {
-        let mut names = if covers {
-            Vec::new()
-        } else {
-            self.below.list(path)?
-        };
-        for (other, entry) in layer.names.range(path.to_owned()..) {
-            if !other.starts_with(path) {
-                break;
-            }
-            let (Some(parent), Some(name)) = (other.parent(), other.file_name()) else {
-                continue;
-            };
-            if parent != path {
-                continue;
-            }
-            names.retain(|known| known != name);
-            if entry.is_some() {
-                names.push(name.to_owned());
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
-    }
-
-    /// All that moves with what is at `from`, by its path below; what contains comes first.
-    fn moved(
-        &self,
-        layer: &Layer,
-        from: &Path,
-        found: Arc<Entry>,
-    ) -> io::Result<Vec<(PathBuf, Entry)>> {
-        let mut moved = Vec::new();
-        let mut todo = vec![(PathBuf::new(), found)];
-        while let Some((below, found)) = todo.pop() {
-            let mut entry = Entry::clone(&found);
-            if let Content::Directory { covers } = &mut entry.content {
-                let here = join(from, &below);
-                for name in self.names(layer, &here, *covers)? {
-                    if let Some(child) = self.at(layer, &here.join(&name))? {
-                        todo.push((below.join(&name), child));
-                    }
-                }
-                *covers = true;
-            }
-            moved.push((below, entry));
-        }
-        Ok(moved)
-    }
-
     /// Changes the facts of what is at a resolved path.
     fn amend(
         &self,
@@ -272,11 +122,11 @@ impl<'a> Rehearsal<'a> {
         change: impl FnOnce(&mut Metadata),
     ) -> io::Result<()> {
         let mut layer = self.layer();
-        let path = self.resolve(&layer, path, follow)?;
-        let found = self.at(&layer, &path)?.ok_or(Errno::NOENT)?;
+        let path = layer.resolve(self.below, path, follow)?;
+        let found = layer.at(self.below, &path)?.ok_or(Errno::NOENT)?;
         let mut entry = Entry::clone(&found);
         change(&mut entry.facts);
-        entry.facts.changed = self.now_in(&layer).into();
+        entry.facts.changed = layer.now(self.below).into();
         if entry.facts.links > 1 {
             // The file changes under all names that this layer knows.
             let number = (entry.facts.device, entry.facts.inode);
@@ -306,62 +156,14 @@ impl<'a> Rehearsal<'a> {
     /// A new entry at a path that is free.
     fn make(&self, path: &Path, content: Content, kind: FileKind, mode: u32) -> io::Result<()> {
         let mut layer = self.layer();
-        let path = self.resolve(&layer, path, false)?;
-        if self.at(&layer, &path)?.is_some() {
+        let path = layer.resolve(self.below, path, false)?;
+        if layer.at(self.below, &path)?.is_some() {
             return Err(Errno::EXIST.into());
         }
-        self.may_change(&layer, &path)?;
-        let facts = self.fresh(&mut layer, kind, mode);
+        layer.may_change(self.below, &path)?;
+        let facts = layer.fresh(self.below, kind, mode);
         layer.set(path, Some(Arc::new(Entry { content, facts })));
         Ok(())
-    }
-
-    fn fresh(&self, layer: &mut Layer, kind: FileKind, mode: u32) -> Metadata {
-        let now = Timestamp::from(self.now_in(layer));
-        let identity = self.below.identity();
-        layer.serial += 1;
-        Metadata {
-            kind,
-            mode: mode & 0o7777,
-            uid: identity.uid,
-            gid: identity.gid,
-            size: 0,
-            device: 0,
-            inode: FIRST_INODE + layer.serial,
-            links: 1,
-            node: (0, 0),
-            accessed: now,
-            modified: now,
-            changed: now,
-        }
-    }
-
-    fn now_in(&self, layer: &Layer) -> SystemTime {
-        self.below.now() + layer.slept
-    }
-
-    /// Whether names may come and go in the directory of a resolved path.
-    fn may_change(&self, layer: &Layer, path: &Path) -> io::Result<()> {
-        let parent = path.parent().ok_or(Errno::BUSY)?;
-        let found = self.at(layer, parent)?.ok_or(Errno::NOENT)?;
-        if !found.facts.is_dir() {
-            return Err(Errno::NOTDIR.into());
-        }
-        let identity = self.below.identity();
-        let bits = if identity.uid == 0 {
-            return Ok(());
-        } else if identity.uid == found.facts.uid {
-            0o300
-        } else if identity.gid == found.facts.gid {
-            0o030
-        } else {
-            0o003
-        };
-        if found.facts.mode & bits == bits {
-            Ok(())
-        } else {
-            Err(Errno::ACCESS.into())
-        }
     }
 
     /// Notes that something needs more than files; refused while it is tried out.
@@ -401,35 +203,6 @@ impl<'a> Rehearsal<'a> {
     }
 }
 
-impl Layer {
-    fn set(&mut self, path: PathBuf, entry: Option<Arc<Entry>>) {
-        let before = self.names.insert(path.clone(), entry);
-        if let Some(journal) = &mut self.journal {
-            journal.push((path, before));
-        }
-    }
-}
-
-/// `path/below`, without a slash at the end where nothing is below.
-fn join(path: &Path, below: &Path) -> PathBuf {
-    if below.as_os_str().is_empty() {
-        path.to_owned()
-    } else {
-        path.join(below)
-    }
-}
-
-/// The names in a path, `.` left out.
-fn parts(path: &Path) -> Vec<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-        })
-        .collect()
-}
-
 impl Observe for Rehearsal<'_> {
     fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         Ok(self.found(path, true)?.map(|found| found.facts.clone()))
@@ -455,14 +228,14 @@ impl Observe for Rehearsal<'_> {
 
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let layer = self.layer();
-        let path = self.resolve(&layer, path, true)?;
-        match self
-            .at(&layer, &path)?
+        let path = layer.resolve(self.below, path, true)?;
+        match layer
+            .at(self.below, &path)?
             .as_deref()
             .map(|found| &found.content)
         {
             None => Err(Errno::NOENT.into()),
-            Some(Content::Directory { covers }) => self.names(&layer, &path, *covers),
+            Some(Content::Directory { covers }) => layer.names_in(self.below, &path, *covers),
             Some(_) => Err(Errno::NOTDIR.into()),
         }
     }
@@ -481,8 +254,8 @@ impl Observe for Rehearsal<'_> {
 
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
         let layer = self.layer();
-        let path = self.resolve(&layer, path, true)?;
-        match self.at(&layer, &path)? {
+        let path = layer.resolve(self.below, path, true)?;
+        match layer.at(self.below, &path)? {
             Some(_) => Ok(path),
             None => Err(Errno::NOENT.into()),
         }
@@ -523,7 +296,7 @@ impl Observe for Rehearsal<'_> {
 
     fn now(&self) -> SystemTime {
         let layer = self.layer();
-        self.now_in(&layer)
+        layer.now(self.below)
     }
 
     /// Takes no time.
@@ -594,14 +367,14 @@ impl System for Rehearsal<'_> {
             return Err(Errno::NOSPC.into());
         }
         layer.bytes += bytes.len();
-        let path = self.resolve(&layer, path, options.follow)?;
-        self.may_change(&layer, &path)?;
-        let old = self.at(&layer, &path)?;
+        let path = layer.resolve(self.below, path, options.follow)?;
+        layer.may_change(self.below, &path)?;
+        let old = layer.at(self.below, &path)?;
         if old.as_ref().is_some_and(|old| old.facts.is_dir()) {
             return Err(Errno::ISDIR.into());
         }
         let old = old.filter(|old| !old.facts.is_link());
-        let mut facts = self.fresh(&mut layer, FileKind::File, 0o644);
+        let mut facts = layer.fresh(self.below, FileKind::File, 0o644);
         facts.size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let kept = |pick: fn(&Metadata) -> u32| old.as_ref().map(|old| pick(&old.facts));
         if let Some(mode) = options.mode.or_else(|| kept(|facts| facts.mode)) {
@@ -638,16 +411,16 @@ impl System for Rehearsal<'_> {
 
     fn hard_link(&self, source: &Path, link: &Path) -> io::Result<()> {
         let mut layer = self.layer();
-        let source = self.resolve(&layer, source, false)?;
-        let link = self.resolve(&layer, link, false)?;
-        let found = self.at(&layer, &source)?.ok_or(Errno::NOENT)?;
-        if self.at(&layer, &link)?.is_some() {
+        let source = layer.resolve(self.below, source, false)?;
+        let link = layer.resolve(self.below, link, false)?;
+        let found = layer.at(self.below, &source)?.ok_or(Errno::NOENT)?;
+        if layer.at(self.below, &link)?.is_some() {
             return Err(Errno::EXIST.into());
         }
         if found.facts.is_dir() {
             return Err(Errno::PERM.into());
         }
-        self.may_change(&layer, &link)?;
+        layer.may_change(self.below, &link)?;
         let mut entry = Entry::clone(&found);
         entry.facts.links += 1;
         let entry = Some(Arc::new(entry));
@@ -668,36 +441,36 @@ impl System for Rehearsal<'_> {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut layer = self.layer();
-        let path = self.resolve(&layer, path, false)?;
-        let found = self.at(&layer, &path)?.ok_or(Errno::NOENT)?;
+        let path = layer.resolve(self.below, path, false)?;
+        let found = layer.at(self.below, &path)?.ok_or(Errno::NOENT)?;
         if let Content::Directory { covers } = found.content
-            && !self.names(&layer, &path, covers)?.is_empty()
+            && !layer.names_in(self.below, &path, covers)?.is_empty()
         {
             return Err(Errno::NOTEMPTY.into());
         }
-        self.may_change(&layer, &path)?;
+        layer.may_change(self.below, &path)?;
         layer.set(path, None);
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut layer = self.layer();
-        let from = self.resolve(&layer, from, false)?;
-        let to = self.resolve(&layer, to, false)?;
-        let found = self.at(&layer, &from)?.ok_or(Errno::NOENT)?;
+        let from = layer.resolve(self.below, from, false)?;
+        let to = layer.resolve(self.below, to, false)?;
+        let found = layer.at(self.below, &from)?.ok_or(Errno::NOENT)?;
         if to == from {
             return Ok(());
         }
         if to.starts_with(&from) {
             return Err(Errno::INVAL.into());
         }
-        self.may_change(&layer, &from)?;
-        self.may_change(&layer, &to)?;
-        if let Some(there) = self.at(&layer, &to)? {
+        layer.may_change(self.below, &from)?;
+        layer.may_change(self.below, &to)?;
+        if let Some(there) = layer.at(self.below, &to)? {
             match (found.facts.is_dir(), &there.content) {
                 (false, Content::Directory { .. }) => return Err(Errno::ISDIR.into()),
                 (true, Content::Directory { covers }) => {
-                    if !self.names(&layer, &to, *covers)?.is_empty() {
+                    if !layer.names_in(self.below, &to, *covers)?.is_empty() {
                         return Err(Errno::NOTEMPTY.into());
                     }
                 }
@@ -705,7 +478,7 @@ impl System for Rehearsal<'_> {
                 (false, _) => {}
             }
         }
-        for (below, entry) in self.moved(&layer, &from, found)? {
+        for (below, entry) in layer.moved(self.below, &from, found)? {
             layer.set(join(&from, &below), None);
             layer.set(join(&to, &below), Some(Arc::new(entry)));
         }

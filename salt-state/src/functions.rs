@@ -51,6 +51,7 @@ mod test;
 pub(crate) mod timezone;
 pub(crate) mod tool;
 pub(crate) mod user;
+pub(crate) mod x509;
 
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
@@ -93,6 +94,7 @@ pub(crate) fn register(registry: &mut Registry) {
         test::register,
         timezone::register,
         user::register,
+        x509::register,
     ] {
         module(registry);
     }

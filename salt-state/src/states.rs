@@ -76,6 +76,7 @@ mod sysctl;
 mod test;
 mod timezone;
 mod user;
+mod x509;
 
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
@@ -106,6 +107,7 @@ pub(crate) fn register(registry: &mut Registry) {
         test::register,
         timezone::register,
         user::register,
+        x509::register,
     ] {
         module(registry);
     }

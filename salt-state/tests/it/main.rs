@@ -29,4 +29,5 @@ mod run_cases;
 mod runs;
 mod state_modules;
 mod states;
+mod x509;
 mod yaml;

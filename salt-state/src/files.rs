@@ -3,6 +3,8 @@
 pub(crate) mod attributes;
 pub(crate) mod backup;
 pub(crate) mod block;
+pub(crate) mod cache;
+pub(crate) mod configparser;
 pub(crate) mod edit;
 pub(crate) mod encoding;
 pub(crate) mod hash;

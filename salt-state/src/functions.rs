@@ -35,6 +35,7 @@ mod mine;
 pub(crate) mod mount;
 mod network;
 mod pillar;
+pub(crate) mod pip;
 pub(crate) mod pkg;
 mod random;
 mod saltutil;
@@ -79,6 +80,7 @@ pub(crate) fn register(registry: &mut Registry) {
         mount::register,
         network::register,
         pillar::register,
+        pip::register,
         pkg::register,
         random::register,
         saltutil::register,

@@ -67,6 +67,7 @@ mod kmod;
 mod locale;
 mod module;
 mod mount;
+mod pip;
 mod pkg;
 mod pkgrepo;
 mod service;
@@ -98,6 +99,7 @@ pub(crate) fn register(registry: &mut Registry) {
         locale::register,
         module::register,
         mount::register,
+        pip::register,
         pkg::register,
         pkgrepo::register,
         service::register,

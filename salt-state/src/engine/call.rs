@@ -301,8 +301,9 @@ fn problems(engine: &Engine<'_>, low: &Map) -> Vec<String> {
         }
     }
     let part = |key| low.get(key).map(python::str).unwrap_or_default();
+    // Without a name is how somebody asks for several packages at once.
     if let Some(name) = low.get("name")
-        && !matches!(name, Value::Str(_))
+        && !matches!(name, Value::Str(_) | Value::Null)
     {
         problems.push(format!(
             "ID '{}' in SLS '{}' is not formed as a string, but is a {}",

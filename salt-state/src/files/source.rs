@@ -12,7 +12,7 @@ use crate::python;
 use crate::registry::CallError;
 use crate::render::{RegistryFunctions, RenderError, Template, World};
 use crate::sources::MemorySources;
-use crate::system::{Command, errno_text};
+use crate::system::{Command, Output, errno_text};
 
 /// Why there is no content.
 #[derive(Debug)]
@@ -140,6 +140,64 @@ pub(crate) fn download(
     verify_ssl: bool,
     context: &Context<'_>,
 ) -> Result<Vec<u8>, Failure> {
+    curl(url, verify_ssl, &[], context).map(|output| output.stdout)
+}
+
+/// Whether a file of a web server has changed.
+pub(crate) enum Changed {
+    /// It has not.
+    No,
+    /// It has, or nobody knows.
+    Yes {
+        /// What is in it now.
+        content: Vec<u8>,
+        /// By what the server will know it again.
+        etag: Option<String>,
+    },
+}
+
+/// Fetches what has changed since the server gave it the tag `known`.
+pub(crate) fn download_changed(
+    url: &str,
+    verify_ssl: bool,
+    known: Option<&str>,
+    context: &Context<'_>,
+) -> Result<Changed, Failure> {
+    // The head goes where messages go, the body alone to standard output.
+    let mut options = vec!["-D".to_owned(), "/dev/stderr".to_owned()];
+    if let Some(known) = known {
+        let known: String = known.chars().filter(|c| !c.is_control()).collect();
+        options.extend(["-H".to_owned(), format!("If-None-Match: {known}")]);
+    }
+    let output = curl(url, verify_ssl, &options, context)?;
+    let head = output.stderr_text();
+    // Of an address that leads elsewhere the last answer counts.
+    let (mut code, mut etag) = ("", None);
+    for line in head.lines() {
+        if line.starts_with("HTTP/") {
+            (code, etag) = (line.split_whitespace().nth(1).unwrap_or_default(), None);
+        } else if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("etag")
+        {
+            etag = Some(value.trim().to_owned());
+        }
+    }
+    Ok(if code == "304" {
+        Changed::No
+    } else {
+        Changed::Yes {
+            content: output.stdout,
+            etag,
+        }
+    })
+}
+
+fn curl(
+    url: &str,
+    verify_ssl: bool,
+    options: &[String],
+    context: &Context<'_>,
+) -> Result<Output, Failure> {
     let shown = redacted(url);
     let failed = |reason: &str| {
         Failure::Foreseen(format!(
@@ -147,7 +205,9 @@ pub(crate) fn download(
         ))
     };
     const BAD_CERTIFICATE: i32 = 60;
-    let mut command = Command::new("curl").args(["-sSL", "--fail", "--max-time", "3600"]);
+    let mut command = Command::new("curl")
+        .args(["-sSL", "--fail", "--max-time", "3600"])
+        .args(options);
     if !verify_ssl {
         command = command.arg("-k");
     }
@@ -158,7 +218,7 @@ pub(crate) fn download(
         .query(&command)
         .map_err(|error| failed(&error.to_string()))?;
     if output.is_success() {
-        return Ok(output.stdout);
+        return Ok(output);
     }
     if output.exit.code() == BAD_CERTIFICATE {
         return Err(failed(

@@ -6,6 +6,8 @@ use salt_proto::Value;
 
 use crate::args::Args;
 use crate::context::Context;
+use crate::files::cache::{self, Afterwards};
+use crate::files::signature::Demand;
 use crate::files::source::{self, Failure};
 use crate::functions::archive::{self as tools, Bytes, Entry, Format};
 use crate::plan::{Changes, Done, Plan};
@@ -76,6 +78,7 @@ fn fetch(
     name: &str,
     source: &str,
     source_hash: &Value,
+    afterwards: &mut Afterwards,
 ) -> Result<Result<Bytes, Plan>, CallError> {
     let context = check.context;
     let saltenv = check.environment();
@@ -138,16 +141,89 @@ fn fetch(
             "Unable to verify upstream hash of source file {source}, please set source_hash or set skip_verify or use_etag to True"
         ))));
     }
-    match source::content(source, saltenv, context) {
-        Err(failure) => said(failure),
-        Ok(None) => Ok(Err(Plan::fail(format!(
-            "Failed to cache {source}, check minion log for more information"
-        )))),
-        Ok(Some(content)) => match &sum {
-            Some(sum) if !sum.fits(&content)? => Ok(Err(mismatch(&sum.hex))),
-            _ => Ok(Ok(Bytes::Fetched(content))),
-        },
+    let is_remote = source::is_remote(source);
+    let fetched = if is_remote {
+        let ask = cache::Ask {
+            sum: sum.as_ref(),
+            use_etag: args.is_true("use_etag"),
+            trust_kept: false,
+            verify_ssl: true,
+        };
+        cache::fetch(source, saltenv, ask, context)
+    } else {
+        source::content(source, saltenv, context).and_then(|content| {
+            let content = content.ok_or_else(|| {
+                Failure::Foreseen(format!(
+                    "Failed to cache {source}, check minion log for more information"
+                ))
+            })?;
+            Ok(cache::Fetched {
+                content,
+                keep: None,
+            })
+        })
+    };
+    let fetched = match fetched {
+        Ok(fetched) => fetched,
+        Err(failure) => return said(failure),
+    };
+    let content = fetched.content;
+    if let Some(sum) = &sum
+        && !sum.fits(&content)?
+    {
+        let Some(place) = cache::place(source, saltenv, check.minion).filter(|_| is_remote) else {
+            return Ok(Err(mismatch(&sum.hex)));
+        };
+        let actual = crate::functions::hash(&sum.kind, &content)?;
+        return Ok(Err(Plan::fail(format!(
+            "File is cached to {}, but the hash ({actual}) does not match the specified hash ({})",
+            place.display(),
+            sum.hex
+        ))));
     }
+    let stated_hash = source_hash.as_str().unwrap_or_default();
+    for (key, what) in [("signature", source), ("source_hash_sig", stated_hash)] {
+        let Some(signature) = args.given(key).filter(|signature| signature.is_true()) else {
+            continue;
+        };
+        let demand = Demand {
+            args,
+            signature,
+            saltenv,
+        };
+        let is_met = if key == "signature" {
+            demand.is_met(&content, context)
+        } else if source::scheme(what).is_none() && !what.starts_with('/') {
+            // A checksum that is no file has no signature.
+            continue;
+        } else {
+            source::content(what, saltenv, context)
+                .and_then(|sums| demand.is_met(&sums.unwrap_or_default(), context))
+        };
+        match is_met {
+            Ok(true) => {}
+            Ok(false) => {
+                return Ok(Err(Plan::fail(format!(
+                    "The file's signature could not be verified: {}",
+                    source::redacted(what)
+                ))));
+            }
+            Err(failure) => return said(failure),
+        }
+    }
+    let keeps = args
+        .keywords()
+        .get("keep_source")
+        .is_none_or(Value::is_true);
+    *afterwards = match fetched.keep {
+        Some(keep) if keeps => Afterwards::Keep(keep),
+        _ if keeps => Afterwards::Nothing,
+        _ => match cache::place(source, saltenv, check.minion) {
+            Some(path) if check.system.exists(&path) => Afterwards::Forget(path),
+            _ => Afterwards::Nothing,
+        },
+    };
+    Ok(Ok(Bytes::Fetched(content)))
 }
 
 /// The options as words.
@@ -211,10 +287,47 @@ fn extracted(args: &Args, check: &Check<'_>) -> Answer {
         },
     };
     let options = words(args)?;
-    let bytes = match fetch(args, check, &name, &source, &source_hash)? {
+    let mut afterwards = Afterwards::Nothing;
+    let bytes = match fetch(args, check, &name, &source, &source_hash, &mut afterwards)? {
         Ok(bytes) => bytes,
         Err(plan) => return Ok(plan),
     };
+    let place = Place {
+        name,
+        below,
+        source,
+        uid,
+        gid,
+    };
+    let plan = placed(args, check, place, bytes, format, &options)?;
+    Ok(afterwards.follow(plan))
+}
+
+/// Where what goes, and whose it will be.
+struct Place {
+    name: String,
+    below: PathBuf,
+    source: String,
+    uid: Option<u32>,
+    gid: Option<u32>,
+}
+
+fn placed(
+    args: &Args,
+    check: &Check<'_>,
+    place: Place,
+    bytes: Bytes,
+    format: Format,
+    options: &[String],
+) -> Answer {
+    let Place {
+        name,
+        below,
+        source,
+        uid,
+        gid,
+    } = place;
+    let options = options.to_vec();
     let Some(entries) = tools::list(&bytes, format, check.system)? else {
         let place = match &bytes {
             Bytes::File(path) => path.display().to_string(),

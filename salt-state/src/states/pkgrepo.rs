@@ -41,6 +41,12 @@ fn shown(old: &Entry, new: &Entry) -> Changes {
     let architectures = |entry: &Entry| -> Value { entry.architectures().into_iter().collect() };
     differs("comps", list(&new.comps), list(&old.comps));
     differs("disabled", new.disabled.into(), old.disabled.into());
+    if old.in_paragraph {
+        differs("suites", list(&new.suites), list(&old.suites));
+        differs("types", list(&new.types), list(&old.types));
+        differs("uri", new.uri.as_str().into(), old.uri.as_str().into());
+        differs("uris", list(&new.uris), list(&old.uris));
+    }
     differs("line", new.line().into(), old.line().into());
     differs("architectures", architectures(new), architectures(old));
     differs("signedby", new.signed_by().into(), old.signed_by().into());
@@ -67,7 +73,9 @@ fn managed(args: &Args, check: &Check<'_>) -> Answer {
             );
         }
     };
-    let known = repo::find(check.system, &change.name)?.map(|(_, entry)| entry);
+    let known = change
+        .find(check.system, &change.name)?
+        .map(|(_, entry)| entry);
     let (changes, shows) = match &known {
         Some(known) if change.agrees(known) => {
             return Ok(Plan::unchanged(format!(
@@ -75,9 +83,14 @@ fn managed(args: &Args, check: &Check<'_>) -> Answer {
             )));
         }
         Some(known) => {
-            let mut bare = change.entry.clone();
+            let after = change.onto(known);
+            let mut bare = if known.in_paragraph {
+                after.clone()
+            } else {
+                change.entry.clone()
+            };
             bare.comment.clear();
-            (shown(known, &change.onto(known)), shown(known, &bare))
+            (shown(known, &after), shown(known, &bare))
         }
         None => {
             let changes = Changes::of("repo", name.as_str());

@@ -101,6 +101,24 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// An empty file that has just been made.
+    pub(crate) fn of_new_file(mode: u32, by: &Identity) -> Self {
+        Self {
+            kind: FileKind::File,
+            mode,
+            uid: by.uid,
+            gid: by.gid,
+            size: 0,
+            device: 0,
+            inode: 0,
+            links: 1,
+            node: (0, 0),
+            accessed: Timestamp::default(),
+            modified: Timestamp::default(),
+            changed: Timestamp::default(),
+        }
+    }
+
     /// Whether this is a directory.
     pub fn is_dir(&self) -> bool {
         self.kind == FileKind::Directory

@@ -50,7 +50,7 @@ pub(super) fn register(registry: &mut Registry) {
             let name = args.text("repo")?;
             let change = Change::new(&name, args)?;
             let file = apply(context, &change)?;
-            let entry = find(context.system, &change.entry)?;
+            let entry = change.find(context.system, &change.entry)?;
             let map = entry.map_or_else(Map::new, |(file, entry)| entry.to_map(&file));
             if args.keywords().get("refresh").is_none_or(Value::is_true) {
                 let manager = super::manager::Manager::of(context, "pkg.mod_repo")?;
@@ -90,6 +90,12 @@ pub(crate) struct Entry {
     pub(crate) dist: String,
     /// All suites of the paragraph, where it is one.
     pub(crate) suites: Vec<String>,
+    /// All types of the paragraph.
+    pub(crate) types: Vec<String>,
+    /// All addresses of the paragraph.
+    pub(crate) uris: Vec<String>,
+    /// Whether it stands in a paragraph and not in a line.
+    pub(crate) in_paragraph: bool,
     /// The components.
     pub(crate) comps: Vec<String>,
     /// `arch=…`, `signed-by=…` and what else stands in brackets.
@@ -137,6 +143,8 @@ impl Entry {
             return None;
         }
         entry.suites = vec![entry.dist.clone()];
+        entry.types = vec![entry.kind.clone()];
+        entry.uris = vec![entry.uri.clone()];
         Some(entry)
     }
 
@@ -217,9 +225,9 @@ impl Entry {
             ("dist", self.dist.as_str().into()),
             ("suites", self.suites.iter().collect()),
             ("type", self.kind.as_str().into()),
-            ("types", vec![Value::from(self.kind.as_str())].into()),
+            ("types", self.types.iter().collect()),
             ("uri", self.uri.as_str().into()),
-            ("uris", vec![Value::from(self.uri.as_str())].into()),
+            ("uris", self.uris.iter().collect()),
             ("line", self.line().into()),
             ("architectures", self.architectures().into_iter().collect()),
             ("signedby", self.signed_by().into()),
@@ -379,14 +387,18 @@ impl Paragraph {
             options.push(("signed-by".to_owned(), path.clone()));
         }
         let mut all = Vec::new();
-        for kind in self.value("types") {
-            for uri in self.value("uris") {
+        let (types, uris) = (self.value("types"), self.value("uris"));
+        for kind in &types {
+            for uri in &uris {
                 for dist in &suites {
                     all.push(Entry {
                         kind: kind.clone(),
                         uri: uri.clone(),
                         dist: dist.clone(),
                         suites: suites.clone(),
+                        types: types.clone(),
+                        uris: uris.clone(),
+                        in_paragraph: true,
                         comps: comps.clone(),
                         options: options.clone(),
                         disabled,
@@ -405,15 +417,14 @@ impl Paragraph {
     }
 
     fn update(&mut self, entry: &Entry) {
-        if self.lines.is_empty() {
-            self.set("Types", &entry.kind);
-            self.set("URIs", &entry.uri);
-            self.set("Suites", &entry.dist);
-        }
-        if let [uri] = self.value("uris").as_slice()
-            && *uri != entry.uri
-        {
-            self.set("URIs", &entry.uri);
+        for (name, values) in [
+            ("Types", &entry.types),
+            ("URIs", &entry.uris),
+            ("Suites", &entry.suites),
+        ] {
+            if self.value(&name.to_ascii_lowercase()) != *values {
+                self.set(name, &values.join(" "));
+            }
         }
         self.set("Components", &entry.comps.join(" "));
         self.set("Signed-By", entry.signed_by());
@@ -443,6 +454,10 @@ pub(crate) struct Change {
     clean_file: bool,
     states_switch: bool,
     states_comment: bool,
+    /// What is said of all suites, types and addresses of a paragraph.
+    suites: Option<Vec<String>>,
+    types: Option<Vec<String>>,
+    uris: Option<Vec<String>>,
 }
 
 impl Change {
@@ -467,6 +482,15 @@ impl Change {
                         .collect(),
                 ),
             }
+        };
+        // Types, addresses and suites may also stand in one text, as they do in the file.
+        let words = |key: &str| -> Option<Vec<String>> {
+            let words: Vec<String> = list(key)?
+                .iter()
+                .flat_map(|item| item.split_whitespace())
+                .map(str::to_owned)
+                .collect();
+            (!words.is_empty()).then_some(words)
         };
         if let Some(dist) = text("dist") {
             entry.suites = vec![dist.clone()];
@@ -497,6 +521,9 @@ impl Change {
             entry.disabled = disabled;
         }
         Ok(Self {
+            suites: words("suites"),
+            types: words("types"),
+            uris: words("uris"),
             states_comment: !entry.comment.is_empty(),
             name: named,
             entry,
@@ -513,8 +540,11 @@ impl Change {
             comps.sort();
             comps
         };
+        let after = self.onto(known);
         sorted(&known.comps) == sorted(&self.entry.comps)
-            && known.uri == self.entry.uri
+            && known.uris == after.uris
+            && known.suites == after.suites
+            && known.types == after.types
             && known.disabled == self.wants_disabled(known)
             && known.architectures() == self.entry.architectures()
             && known.signed_by() == self.entry.signed_by()
@@ -528,10 +558,73 @@ impl Change {
         }
     }
 
+    /// A source in a paragraph that is not there yet.
+    fn whole(&self) -> Entry {
+        let mut entry = self.entry.clone();
+        for (field, stated) in [
+            (&mut entry.suites, &self.suites),
+            (&mut entry.types, &self.types),
+            (&mut entry.uris, &self.uris),
+        ] {
+            if let Some(stated) = stated {
+                field.clone_from(stated);
+            }
+        }
+        entry.in_paragraph = true;
+        entry
+    }
+
+    /// The source that is there already: at the place of one, else in a paragraph at
+    /// one of the places that are stated beside it.
+    pub(crate) fn find(
+        &self,
+        machine: &dyn Observe,
+        named: &Entry,
+    ) -> Result<Option<(PathBuf, Entry)>, CallError> {
+        let all = entries(machine)?;
+        let named = all.iter().find(|(_, entry)| entry.same_place(named));
+        if let Some(found) = named {
+            return Ok(Some(found.clone()));
+        }
+        let whole = self.whole();
+        let meets = |entry: &Entry| {
+            let bare = |uri: &str| uri.trim_end_matches('/').to_owned();
+            whole.types.contains(&entry.kind)
+                && whole.suites.contains(&entry.dist)
+                && whole.uris.iter().any(|uri| bare(uri) == bare(&entry.uri))
+        };
+        Ok(all
+            .into_iter()
+            .find(|(_, entry)| entry.in_paragraph && meets(entry)))
+    }
+
     /// What becomes of a source that is there.
     pub(crate) fn onto(&self, known: &Entry) -> Entry {
         let mut entry = self.entry.clone();
         entry.disabled = self.wants_disabled(known);
+        if known.in_paragraph {
+            entry.in_paragraph = true;
+            entry
+                .suites
+                .clone_from(self.suites.as_ref().unwrap_or(&known.suites));
+            entry
+                .types
+                .clone_from(self.types.as_ref().unwrap_or(&known.types));
+            let respelled = |uri: &String| {
+                if *uri == known.uri {
+                    entry.uri.clone()
+                } else {
+                    uri.clone()
+                }
+            };
+            entry.uris = match &self.uris {
+                Some(uris) => uris.clone(),
+                None => known.uris.iter().map(respelled).collect(),
+            };
+            if let (Some(first), false) = (entry.uris.first(), entry.uris.contains(&entry.uri)) {
+                entry.uri.clone_from(first);
+            }
+        }
         if !self.states_comment {
             entry.comment.clone_from(&known.comment);
         }
@@ -552,7 +645,7 @@ fn is_yes(value: &Value) -> bool {
 /// Writes a source into its file and returns that.
 pub(crate) fn apply(context: &Context<'_>, change: &Change) -> Result<PathBuf, CallError> {
     let machine = context.system;
-    let known = find(machine, &change.entry)?;
+    let known = change.find(machine, &change.entry)?;
     let path = match (&change.file, &known) {
         (Some(path), None) => path.clone(),
         (Some(path), Some(_)) if change.clean_file => path.clone(),
@@ -569,7 +662,11 @@ pub(crate) fn apply(context: &Context<'_>, change: &Change) -> Result<PathBuf, C
         read(machine, &path)?
     };
     let text = if is_paragraphs(&path) {
-        in_paragraphs(&text, &entry)
+        let known = known.filter(|(_, known)| known.in_paragraph);
+        match known {
+            Some((_, known)) => in_paragraphs(&text, &known, &entry),
+            None => in_paragraphs(&text, &entry, &change.whole()),
+        }
     } else {
         in_lines(&text, &entry)
     };
@@ -602,13 +699,13 @@ fn in_lines(text: &str, entry: &Entry) -> String {
     out
 }
 
-fn in_paragraphs(text: &str, entry: &Entry) -> String {
+fn in_paragraphs(text: &str, known: &Entry, entry: &Entry) -> String {
     let mut all = paragraphs(text);
     let place = all.iter().position(|paragraph| {
         paragraph
             .entries()
             .iter()
-            .any(|known| known.same_place(entry))
+            .any(|there| there.same_place(known))
     });
     match place.and_then(|at| all.get_mut(at)) {
         Some(paragraph) => paragraph.update(entry),

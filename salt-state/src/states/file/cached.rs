@@ -6,6 +6,7 @@ use salt_proto::Value;
 
 use super::{Answer, expanded};
 use crate::args::Args;
+use crate::files::cache::place;
 use crate::files::hash::Checksum;
 use crate::files::source::{self, Failure, os_error};
 use crate::plan::{Changes, Done, Plan};
@@ -32,30 +33,6 @@ pub(super) fn register(registry: &mut Registry) {
         "Windows only.",
         |_, _| Ok(Plan::fail("Shortcuts are only supported on Windows")),
     );
-}
-
-/// Where the cache has, or would have, a file; `None` for files of this machine.
-fn place(url: &str, saltenv: &str, check: &Check<'_>) -> Option<PathBuf> {
-    let cache = PathBuf::from(
-        check
-            .setting("cachedir")
-            .unwrap_or("/var/cache/salt/minion"),
-    );
-    if let Some(rest) = url.strip_prefix("salt://") {
-        let (path, environment) = match rest.split_once("?saltenv=") {
-            Some((path, environment)) => (path, environment),
-            None => (rest, saltenv),
-        };
-        return Some(cache.join("files").join(environment).join(path));
-    }
-    if !source::is_remote(url) {
-        return None;
-    }
-    let (_, rest) = url.split_once("://")?;
-    let plain = rest
-        .split('/')
-        .all(|part| !part.is_empty() && part != "." && part != "..");
-    plain.then(|| cache.join("extrn_files").join(saltenv).join(rest))
 }
 
 /// A path of this machine, absolute.
@@ -99,7 +76,7 @@ fn cached(args: &Args, check: &Check<'_>) -> Answer {
             "Unable to verify upstream hash of source file {name}, please set source_hash or set skip_verify to True"
         )));
     }
-    let to = place(&name, &saltenv, check);
+    let to = place(&name, &saltenv, check.minion);
     if check.is_test() {
         let there = match (&to, &sum) {
             (Some(to), Some(sum)) => match check.system.read(to).ok().flatten() {
@@ -248,7 +225,7 @@ fn not_cached(args: &Args, check: &Check<'_>) -> Answer {
     let saltenv = args
         .optional_text("saltenv")
         .unwrap_or_else(|| "base".to_owned());
-    let Some(path) = place(&name, &saltenv, check) else {
+    let Some(path) = place(&name, &saltenv, check.minion) else {
         let shown = local(&name, check).unwrap_or_default();
         return Ok(Plan::unchanged(format!(
             "File {} is a local path, no action taken",

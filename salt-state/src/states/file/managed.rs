@@ -9,6 +9,7 @@ use crate::args::Args;
 use crate::context::Context;
 use crate::files::attributes;
 use crate::files::backup;
+use crate::files::cache::Afterwards;
 use crate::files::encoding::encode;
 use crate::files::perms::{Wanted, mode_bits, mode_text};
 use crate::files::source::{self, Failure, os_error};
@@ -18,7 +19,7 @@ use crate::plan::{Changes, Done, Plan};
 use crate::python;
 use crate::registry::CallError;
 use crate::states::Check;
-use crate::system::{Command, FileKind, WriteOptions};
+use crate::system::{Command, FileKind, Metadata, WriteOptions};
 
 mod content;
 
@@ -45,8 +46,8 @@ pub(super) struct Options {
     pub(super) attrs: Option<String>,
     pub(super) selinux: bool,
     pub(super) umask: u32,
-    /// The address that is left in the minion's cache.
-    pub(super) cached: Option<String>,
+    /// What follows in the minion's cache.
+    pub(super) afterwards: Afterwards,
 }
 
 /// With which mode Salt makes a file before it sets the one asked for; what differs then
@@ -156,7 +157,7 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
                     .any(|key| map.get(key).is_some_and(Value::is_true))
             }),
         umask,
-        cached: None,
+        afterwards: Afterwards::Nothing,
     };
 
     // A file whose content is not to be touched.
@@ -230,11 +231,12 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
     let ignored = bytes
         .as_deref()
         .is_some_and(|new| only_ignored(path, new, args, check));
+    let afterwards = std::mem::take(&mut options.afterwards);
     let mut plan = file(name, bytes, options, check)?;
     if ignored && (plan.is_change() || plan.result.is_none()) {
         plan = plan.extra("skip_req", true);
     }
-    Ok(plan)
+    Ok(afterwards.follow(plan))
 }
 
 /// Whether old and new content differ only in what the state ignores.
@@ -289,7 +291,7 @@ fn only_ignored(path: &Path, new: &[u8], args: &Args, check: &Check<'_>) -> bool
 fn only_facts(
     name: &str,
     path: &Path,
-    found: &crate::system::Metadata,
+    found: &Metadata,
     options: &Options,
     check: &Check<'_>,
 ) -> Answer {
@@ -408,21 +410,7 @@ pub(super) fn file(
         if wanted.mode.is_none() {
             wanted.mode = Some(mode_text(plain));
         }
-        let identity = check.system.identity();
-        let fresh = crate::system::Metadata {
-            kind: FileKind::File,
-            mode: first,
-            uid: identity.uid,
-            gid: identity.gid,
-            size: 0,
-            device: 0,
-            inode: 0,
-            links: 1,
-            node: (0, 0),
-            accessed: Default::default(),
-            modified: Default::default(),
-            changed: Default::default(),
-        };
+        let fresh = Metadata::of_new_file(first, &check.system.identity());
         facts = Some(fresh);
     } else if old.as_deref() != Some(new.as_slice()) {
         let diff = if options.show_changes {
@@ -557,10 +545,6 @@ fn write(
     if let Err(error) = context.system.write(path, content, &write_options) {
         return failed(error);
     }
-    if let Some(url) = &options.cached {
-        let call = Args::new().keyword("path", url.as_str());
-        context.registry.call("cp.cache_file", &call, context)?;
-    }
     let mut done = Done::as_planned();
     if let (Some(None), Some(mode)) = (bits, &wanted.mode) {
         let diff = if is_new && !options.new_file_diff {
@@ -647,6 +631,6 @@ pub(super) fn options(args: &Args, check: &Check<'_>) -> Options {
         attrs: None,
         selinux: false,
         umask: check.umask().unwrap_or(0o022),
-        cached: None,
+        afterwards: Afterwards::Nothing,
     }
 }

@@ -1,5 +1,6 @@
 //! `file.patch`, which lets `patch` do the work.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use salt_proto::{Map, Value};
@@ -13,7 +14,7 @@ use crate::plan::{Changes, Done, Plan};
 use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
-use crate::system::{Command, Output};
+use crate::system::{Command, Output, WriteOptions};
 
 pub(super) fn register(registry: &mut Registry) {
     registry.add_state(
@@ -66,37 +67,25 @@ fn patch(args: &Args, check: &Check<'_>) -> Answer {
     if !check.system.exists(&path) {
         return Ok(Plan::fail(format!("{name} does not exist")));
     }
-    let mut strip = args.optional_int("strip")?;
-    let mut options = Vec::new();
-    let mut reject = args
+    let reject = args
         .optional_text("reject_file")
         .filter(|file| !file.is_empty());
-    let words = split_words(&args.optional_text("options").unwrap_or_default()).unwrap_or_default();
-    let mut words = words.into_iter();
-    while let Some(word) = words.next() {
-        let (key, value) = match word.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None if word.starts_with("-p") && word.len() > 2 => {
-                ("-p".to_owned(), word.get(2..).map(str::to_owned))
-            }
-            None => (word.clone(), None),
-        };
-        match key.as_str() {
-            // These would take the decision from us.
-            "-N" | "--forward" | "-R" | "--reverse" | "--dry-run" => {}
-            "-r" | "--reject-file" => {
-                let file = value.or_else(|| words.next());
-                reject = reject.or(file);
-            }
-            "-p" | "--strip" => {
-                let count = value
-                    .or_else(|| words.next())
-                    .and_then(|count| count.parse().ok());
-                strip = strip.or(count);
-            }
-            _ => options.push(word),
+    if let Some(reject) = &reject {
+        let file = Path::new(reject);
+        if !file.is_absolute() {
+            return Ok(Plan::fail(format!("'{reject}' is not an absolute path")));
+        }
+        if !file.parent().is_some_and(|dir| check.system.is_dir(dir)) {
+            return Ok(Plan::fail(format!(
+                "Parent directory for reject_file '{reject}' either does not exist, or is not a directory"
+            )));
         }
     }
+    let (options, stated) = match chosen(&args.optional_text("options").unwrap_or_default()) {
+        Ok(chosen) => chosen,
+        Err(complaint) => return Ok(Plan::fail(complaint)),
+    };
+    let strip = args.optional_int("strip")?.or(stated);
     let saltenv = args
         .optional_text("saltenv")
         .unwrap_or_else(|| check.environment().to_owned());
@@ -165,82 +154,201 @@ fn patch(args: &Args, check: &Check<'_>) -> Answer {
             }
         }
     };
+    let mut random = [0_u8; 6];
+    check.system.random(&mut random);
+    let mark: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let job = Job {
+        scratch: format!("/tmp/__salt.tmp.{mark}"),
         path,
         is_dir,
         strip,
         options,
         content,
+        reject,
     };
-    // Backwards first: what can be taken away has been applied.
-    let run = |extra: &[&str]| check.system.query(&job.command(extra, true, None));
-    let backwards = run(&["-R", "-f"])?;
-    if backwards.is_success() {
+    let mut trial = check.system.query(&job.trial())?;
+    if trial.is_success() {
+        let foretold = entry(&job.named(&mut trial));
+        return Ok(
+            Plan::change("Patch successfully applied", foretold, move |context| {
+                let output = context.system.run(&job.work())?;
+                let changes = Changes::from(entry(&output));
+                Ok::<_, CallError>(if output.is_success() {
+                    Done::as_planned().changes(changes)
+                } else {
+                    Done::failed("Failed to apply patch").changes(changes)
+                })
+            })
+            .when_testing("The patch would be applied"),
+        );
+    }
+    let said = trial.stderr_text();
+    if let Some(line) = said.lines().find(|line| line.contains("****")) {
+        return Ok(Plan::fail(line.to_owned()));
+    }
+    // What was refused and can be taken away has been applied.
+    let refused = check.system.query(&job.refused())?;
+    if refused.is_success()
+        && check
+            .system
+            .query(&job.backwards(&refused.stdout))?
+            .is_success()
+    {
         return Ok(Plan::unchanged("Patch was already applied"));
     }
-    let forwards = check
-        .system
-        .query(&job.command(&["-N"], true, reject.as_deref()))?;
-    if !forwards.is_success() {
-        let said = forwards.stderr_text();
-        if let Some(line) = said.lines().find(|line| line.contains("****")) {
-            return Ok(Plan::fail(line.to_owned()));
-        }
-        let mut comment =
-            "Patch would not apply cleanly, no changes made. Results of dry-run are below."
-                .to_owned();
-        if reject.is_none() {
-            comment.push_str(" Run state again using the reject_file option to save rejects to a persistent file.");
-        }
-        comment.push_str("\n\n");
-        comment.push_str(&shown(&forwards));
-        return Ok(Plan::fail(comment));
+    let mut comment =
+        "Patch would not apply cleanly, no changes made. Results of dry-run are below.".to_owned();
+    if job.reject.is_none() {
+        comment.push_str(
+            " Run state again using the reject_file option to save rejects to a persistent file.",
+        );
     }
-    let foretold = entry(&forwards);
-    Ok(
-        Plan::change("Patch successfully applied", foretold, move |context| {
-            let output = context.system.run(&job.command(&["-N"], false, None))?;
-            let changes = Changes::from(entry(&output));
-            Ok::<_, CallError>(if output.is_success() {
-                Done::as_planned().changes(changes)
-            } else {
-                Done::failed("Failed to apply patch").changes(changes)
-            })
-        })
-        .when_testing("The patch would be applied"),
-    )
+    comment.push_str("\n\n");
+    comment.push_str(&shown(job.named(&mut trial)));
+    let Some(reject) = job.reject.filter(|_| refused.is_success()) else {
+        return Ok(Plan::fail(comment));
+    };
+    // The rejects are what a refused patch leaves behind, except in a dry run.
+    let mut plan = Plan::change(comment, Changes::none(), move |context| {
+        let options = WriteOptions::new();
+        Ok::<_, CallError>(
+            context
+                .system
+                .write(Path::new(&reject), &refused.stdout, &options)?,
+        )
+    })
+    .test_result(false);
+    plan.result = Some(false);
+    Ok(plan)
+}
+
+/// The options that go to `patch`, and the number of leading parts of names to take off
+/// that is among them; or why they are refused.
+fn chosen(options: &str) -> Result<(Vec<String>, Option<i64>), String> {
+    // These would take the decision from us.
+    const REFUSED: [&str; 6] = ["-N", "--forward", "-r", "--reject-file", "-o", "--output"];
+    let words = split_words(options).unwrap_or_default();
+    let refused: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .filter(|word| REFUSED.iter().any(|option| word.starts_with(option)))
+        .collect();
+    if !refused.is_empty() {
+        return Err(format!(
+            "The following CLI options are not allowed: {}",
+            refused.join(", ")
+        ));
+    }
+    let (mut kept, mut strip) = (Vec::new(), None);
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let (option, count) = if let Some(count) = word.strip_prefix("--strip=") {
+            ("--strip", Some(count.to_owned()))
+        } else if word == "--strip" {
+            ("--strip", words.next())
+        } else if let Some(count) = word.strip_prefix("-p") {
+            ("-p", Some(count.to_owned()))
+        } else {
+            kept.push(word);
+            continue;
+        };
+        let Some(count) = count.and_then(|count| count.parse().ok()) else {
+            return Err(format!(
+                "Invalid format for '{option}' CLI option. Consider using the 'strip' option for this state."
+            ));
+        };
+        strip = Some(count);
+    }
+    Ok((kept, strip))
 }
 
 struct Job {
+    /// A directory that is not there yet: for what a trial writes.
+    scratch: String,
     path: PathBuf,
     is_dir: bool,
     strip: Option<i64>,
     options: Vec<String>,
     content: Vec<u8>,
+    reject: Option<String>,
 }
 
 impl Job {
-    fn command(&self, extra: &[&str], dry: bool, reject: Option<&str>) -> Command {
-        let mut command = Command::new("patch").args(self.options.iter());
-        for word in extra {
-            command = command.arg(*word);
+    fn target(&self) -> Vec<OsString> {
+        let mut words = Vec::new();
+        if self.is_dir {
+            words.push("-d".into());
         }
-        if dry {
-            command = command.arg("--dry-run");
+        words.push(self.path.clone().into());
+        words
+    }
+
+    /// The words of a run that applies: options, then what is stated, then the target.
+    fn forwards(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = self.options.iter().map(OsString::from).collect();
+        words.push("-N".into());
+        match self.strip {
+            Some(strip) => words.push(format!("-p{strip}").into()),
+            None if self.is_dir => words.push("-p0".into()),
+            None => {}
         }
-        command = match reject {
-            Some(file) => command.arg(format!("--reject-file={file}")),
-            None => command.arg("--reject-file=-"),
-        };
-        if let Some(strip) = self.strip {
-            command = command.arg(format!("-p{strip}"));
+        words.extend(self.target());
+        words
+    }
+
+    /// Applies the patch to a copy, in a directory of its own, and lets `after` follow.
+    fn scratched(&self, after: &str) -> Command {
+        Command::shell(format!(
+            "d=$1; shift; mkdir -m 700 -- \"$d\" || exit 2; trap 'rm -rf \"$d\"' EXIT; \
+             cat > \"$d/in\"; patch -r \"$d/rej\" -o \"$d/out\" -i \"$d/in\" \"$@\"{after}"
+        ))
+        .arg("sh")
+        .arg(&self.scratch)
+        .args(self.forwards())
+        .stdin(self.content.clone())
+    }
+
+    /// Applies the patch to a copy.
+    fn trial(&self) -> Command {
+        self.scratched("")
+    }
+
+    /// What a trial refuses, as a patch.
+    fn refused(&self) -> Command {
+        self.scratched(" > \"$d/log\" 2>&1; cat \"$d/rej\"")
+    }
+
+    /// Whether what was refused can be taken away.
+    fn backwards(&self, refused: &[u8]) -> Command {
+        let mut command = Command::new("patch")
+            .args(&self.options)
+            .args(["-R", "-f", "--dry-run", "--forward", "--reject-file=-"])
+            .args(self.target())
+            .stdin(refused);
+        if self.is_dir {
+            // The rejects name files as they were found.
+            command = command.arg("--strip=0");
         }
-        command = if self.is_dir {
-            command.arg("-d").arg(self.path.as_os_str())
-        } else {
-            command.arg(Path::new(&self.path).as_os_str())
-        };
-        command.stdin(self.content.clone())
+        command
+    }
+
+    /// Applies the patch.
+    fn work(&self) -> Command {
+        let mut words = self.forwards();
+        words.insert(0, "--reject-file=-".into());
+        Command::new("patch")
+            .args(words)
+            .stdin(self.content.clone())
+    }
+
+    /// What a trial said, with the place for rejects that was asked for.
+    fn named<'o>(&self, output: &'o mut Output) -> &'o Output {
+        if let Some(reject) = &self.reject {
+            let text = output.stdout_text();
+            let scratch = format!("{}/rej", self.scratch);
+            output.stdout = text.replace(&scratch, reject).into_bytes();
+        }
+        output
     }
 }
 

@@ -8,12 +8,13 @@ use salt_proto::Value;
 use super::directory::{required, unwanted};
 use super::{Answer, absolute, expanded, passes, texts};
 use crate::args::Args;
-use crate::files::perms::Wanted;
+use crate::files::perms::{Wanted, mode_text};
 use crate::files::source::os_error;
 use crate::plan::{Changes, Done, Outcome, Plan};
 use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
+use crate::system::Metadata;
 
 pub(super) fn register(registry: &mut Registry) {
     registry.add_state(
@@ -30,6 +31,77 @@ struct Wares {
     files: BTreeMap<String, String>,
     directories: BTreeSet<String>,
     links: BTreeMap<String, String>,
+}
+
+impl Wares {
+    /// Takes over what a later source has where this one has nothing in its way.
+    fn merge(&mut self, more: Self) {
+        let above = |a: &str, b: &str| b.strip_prefix(a).is_some_and(|rest| rest.starts_with('/'));
+        let solid: Vec<String> = self
+            .files
+            .keys()
+            .chain(self.links.keys())
+            .cloned()
+            .collect();
+        let directories: Vec<String> = self.directories.iter().cloned().collect();
+        // Neither in the place of something, nor in that of a directory it is in, nor below.
+        let free = |below: &str| {
+            !solid
+                .iter()
+                .any(|known| known == below || above(known, below) || above(below, known))
+                && !directories
+                    .iter()
+                    .any(|known| known == below || above(below, known))
+        };
+        // A link whose target has become something else leads nowhere that was meant.
+        let leads = |link: &str, target: &str| {
+            let Some(target) = led_to(link, target) else {
+                return true;
+            };
+            let was_file = more.files.contains_key(&target);
+            let was_directory = more.directories.contains(&target)
+                || more.files.keys().any(|file| above(&target, file));
+            let is_file = self.files.contains_key(&target);
+            let is_directory = self.directories.contains(&target)
+                || solid.iter().any(|known| above(&target, known));
+            !(was_file && is_directory || was_directory && is_file)
+        };
+        let links: Vec<(String, String)> = more
+            .links
+            .iter()
+            .filter(|(below, target)| free(below) && leads(below, target))
+            .map(|(below, target)| (below.clone(), target.clone()))
+            .collect();
+        self.links.extend(links);
+        self.files
+            .extend(more.files.into_iter().filter(|(below, _)| free(below)));
+        let fits = |below: &String| {
+            !solid
+                .iter()
+                .any(|known| known == below || above(known, below))
+        };
+        self.directories
+            .extend(more.directories.into_iter().filter(fits));
+    }
+}
+
+/// Where a link leads in its own tree; `None` for one that leads out of it.
+fn led_to(link: &str, target: &str) -> Option<String> {
+    if target.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<&str> = link.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 /// The environment and path that a source means.
@@ -87,8 +159,9 @@ fn wares(source: &str, args: &Args, check: &Check<'_>) -> Result<Wares, CallErro
             );
         }
     }
+    let include_empty = args.is_true("include_empty");
     let mut directories = BTreeSet::new();
-    if args.is_true("include_empty") {
+    if include_empty {
         for directory in sources.directories(&environment).map_err(fails)? {
             if let Some(below) = directory.strip_prefix(&start)
                 && !below.is_empty()
@@ -96,6 +169,18 @@ fn wares(source: &str, args: &Args, check: &Check<'_>) -> Result<Wares, CallErro
                 && !behind_link(below)
             {
                 directories.insert(below.to_owned());
+            }
+        }
+    } else if !wares.links.is_empty() {
+        // A link to a directory without files is as empty as that.
+        let every = sources.files(&environment).map_err(fails)?;
+        for directory in sources.directories(&environment).map_err(fails)? {
+            let inside = format!("{directory}/");
+            if let Some(below) = directory.strip_prefix(&start)
+                && wares.links.contains_key(below)
+                && !every.iter().any(|file| file.starts_with(&inside))
+            {
+                wares.links.remove(below);
             }
         }
     }
@@ -233,26 +318,7 @@ fn recurse(args: &Args, check: &Check<'_>) -> Answer {
     let mut all = Wares::default();
     for source in &there {
         let more = wares(source, args, check)?;
-        // A path is also taken when something above it, or below it, is.
-        let earlier: Vec<String> = all.files.keys().chain(all.links.keys()).cloned().collect();
-        let taken = |_: &Wares, below: &str| {
-            let above =
-                |a: &str, b: &str| b.strip_prefix(a).is_some_and(|rest| rest.starts_with('/'));
-            earlier
-                .iter()
-                .any(|known| known == below || above(known, below) || above(below, known))
-        };
-        for (below, url) in more.files {
-            if !taken(&all, &below) {
-                all.files.insert(below, url);
-            }
-        }
-        for (below, target) in more.links {
-            if !taken(&all, &below) {
-                all.links.insert(below, target);
-            }
-        }
-        all.directories.extend(more.directories);
+        all.merge(more);
     }
     let parts = parts(&path, &all, args);
     let mut keep: BTreeSet<PathBuf> = parts.iter().map(|part| part.path.clone()).collect();
@@ -274,14 +340,20 @@ fn recurse(args: &Args, check: &Check<'_>) -> Answer {
     };
 
     let mut plans = Vec::new();
+    let mut replaced = Vec::new();
     for part in parts {
         // What lies in a directory that is not there cannot be looked at more closely.
-        plans.push((
-            part.path.clone(),
-            part.directory,
-            check.state(part.function, &part.args)?,
-        ));
+        let (path, directory) = (part.path.clone(), part.directory);
+        let plan = if args.is_true("clean") && is_of_another_kind(&part, check)? {
+            replaced.push(path.clone());
+            replacing(part, args, check)?
+        } else {
+            check.state(part.function, &part.args)?
+        };
+        plans.push((path, directory, plan));
     }
+    // What is in something that is replaced goes with it.
+    removed.retain(|path| !replaced.iter().any(|replaced| path.starts_with(replaced)));
     if check.is_test() {
         let mut sum = Sum::default();
         for (path, _, plan) in plans {
@@ -389,6 +461,69 @@ struct Part {
     args: Args,
 }
 
+/// Whether a file is where a directory belongs, or the other way round. Links are left to
+/// the states of their kinds.
+fn is_of_another_kind(part: &Part, check: &Check<'_>) -> Result<bool, CallError> {
+    if part.function == "file.symlink" {
+        return Ok(false);
+    }
+    let found = check
+        .system
+        .metadata(&part.path)
+        .map_err(|error| os_error(error, &part.path))?;
+    Ok(found.is_some_and(|found| found.is_dir() != part.directory))
+}
+
+/// Removes what is in the way of a part, which can be looked at only then.
+fn replacing(part: Part, args: &Args, check: &Check<'_>) -> Answer {
+    let Part {
+        path,
+        directory,
+        function,
+        args: call,
+    } = part;
+    let shown = path.to_string_lossy().into_owned();
+    let (changes, would) = if directory {
+        let made = Changes::of("directory", "new");
+        (
+            Changes::of(&shown, made),
+            format!("Replacing {shown} with a directory"),
+        )
+    } else {
+        let mode = args.given("file_mode");
+        let mut wanted = Wanted::new(args.given("user"), args.given("group"), mode);
+        let fresh = Metadata::of_new_file(0o600, &check.system.identity());
+        if wanted.mode.is_none() {
+            wanted.mode = Some(mode_text(0o666 & !check.umask().unwrap_or(0o022)));
+        }
+        let mut changes = Changes::of("diff", "New file");
+        let lacking = wanted
+            .lacking(check.system, &fresh)
+            .map_err(|error| os_error(error, &path))?;
+        changes.extend(lacking);
+        (changes, format!("Replacing directory {shown} with a file"))
+    };
+    let low = check.low.clone();
+    Ok(Plan::change("", changes, move |context| {
+        context
+            .system
+            .remove_all(&path)
+            .map_err(|error| os_error(error, &path))?;
+        let check = Check::new(context, &low, false);
+        let done = context
+            .registry
+            .check(function, &call, &check)?
+            .carry_out(context)?;
+        Ok::<_, CallError>(
+            Done::with_comment(done.comment)
+                .changes(done.changes)
+                .result(done.result),
+        )
+    })
+    .when_testing(would)
+    .test_changes(Changes::none()))
+}
+
 /// The states of all paths: directories from the top, files, links.
 fn parts(top: &Path, all: &Wares, args: &Args) -> Vec<Part> {
     let given = |mut call: Args, from: &str, to: &str| {
@@ -464,6 +599,56 @@ fn parts(top: &Path, all: &Wares, args: &Args) -> Vec<Part> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn wares_of(files: &[&str], directories: &[&str], links: &[(&str, &str)]) -> Wares {
+        Wares {
+            files: files
+                .iter()
+                .map(|file| ((*file).to_owned(), format!("salt://{file}")))
+                .collect(),
+            directories: directories.iter().map(|name| (*name).to_owned()).collect(),
+            links: links
+                .iter()
+                .map(|(link, target)| ((*link).to_owned(), (*target).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_first_source_has_its_way_with_files_directories_and_links() {
+        let mut all = wares_of(&["f", "d/x", "t", "l/x"], &["over"], &[("sl", "f")]);
+
+        all.merge(wares_of(
+            &["f", "d", "d/y", "over", "sl/in", "u/z"],
+            &["f", "e", "d/e"],
+            &[
+                ("l", "u"),
+                ("to_dir", "u/"),
+                ("to_t", "./t/"),
+                ("a/up", "../u"),
+            ],
+        ));
+
+        let files: Vec<&str> = all.files.keys().map(String::as_str).collect();
+        assert_eq!(files, ["d/x", "d/y", "f", "l/x", "t", "u/z"]);
+        let directories: Vec<&str> = all.directories.iter().map(String::as_str).collect();
+        assert_eq!(directories, ["d/e", "e", "over"]);
+        let links: Vec<&str> = all.links.keys().map(String::as_str).collect();
+        assert_eq!(links, ["a/up", "sl", "to_dir", "to_t"]);
+    }
+
+    #[test]
+    fn a_link_to_what_another_source_made_something_else_is_left_out() {
+        let mut all = wares_of(&["was_dir", "was_file/x", "same"], &[], &[]);
+
+        all.merge(wares_of(
+            &["was_dir/x", "was_file", "same"],
+            &[],
+            &[("a", "was_dir/"), ("b", "was_file"), ("c", "same")],
+        ));
+
+        assert_eq!(all.links.keys().collect::<Vec<_>>(), ["c"]);
+    }
 
     #[test]
     fn comments_of_the_parts_are_joined_under_their_paths() {

@@ -287,7 +287,7 @@ fn blockreplace(args: &Args, check: &Check<'_>) -> Answer {
     }
     if let Some(gathered) = accumulated::gathered(&name, check) {
         for text in gathered.values().filter_map(Value::as_list).flatten() {
-            if !content.is_empty() && !content.ends_with('\n') {
+            if !content.is_empty() {
                 content.push('\n');
             }
             content.push_str(&python::str(text));

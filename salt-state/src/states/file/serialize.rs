@@ -6,6 +6,7 @@ use salt_proto::{Map, Value};
 use super::{Answer, expanded, managed};
 use crate::args::Args;
 use crate::data;
+use crate::files::configparser;
 use crate::files::encoding::utf8;
 use crate::plan::{Changes, Done, Plan};
 use crate::python;
@@ -132,11 +133,13 @@ impl Format {
                 encode(data, Dialect::Bin, &mut out);
                 out
             }
-            Self::ConfigParser => ini(data)?.into_bytes(),
+            Self::ConfigParser => configparser::write(data, options)
+                .map_err(failed)?
+                .into_bytes(),
         })
     }
 
-    fn read(self, text: &str, options: &Map) -> Result<Value, String> {
+    fn read(self, text: &str, options: &Map, place: &str) -> Result<Value, String> {
         if self == Self::Json
             && let Some(key) = options.keys().next()
         {
@@ -151,7 +154,7 @@ impl Format {
                 .map(|node| node.to_value())
                 .map_err(|error| error.message),
             Self::Msgpack => Err("msgpack data cannot be merged".to_owned()),
-            Self::ConfigParser => Ok(read_ini(text)),
+            Self::ConfigParser => configparser::read(text, options, place),
         }
     }
 }
@@ -233,54 +236,6 @@ impl JsonStyle {
             other => self.scalar(out, other),
         }
     }
-}
-
-fn ini(data: &Value) -> Result<String, CallError> {
-    let no_items = |value: &Value| {
-        failed(format!(
-            "'{}' object has no attribute 'items'",
-            value.type_name()
-        ))
-    };
-    let Value::Map(sections) = data else {
-        return Err(no_items(data));
-    };
-    let mut out = String::new();
-    for (section, keys) in sections {
-        let Value::Map(keys) = keys else {
-            return Err(no_items(keys));
-        };
-        out.push_str(&format!("[{}]\n", python::str(section)));
-        for (key, value) in keys {
-            let value = python::str(value).replace('\n', "\n\t");
-            out.push_str(&format!("{} = {value}\n", python::str(key).to_lowercase()));
-        }
-        out.push('\n');
-    }
-    Ok(out)
-}
-
-fn read_ini(text: &str) -> Value {
-    let mut sections = Map::new();
-    let mut section = String::new();
-    for line in text.lines() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with(['#', ';']) {
-            continue;
-        }
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|line| line.strip_suffix(']'))
-        {
-            section = name.to_owned();
-            sections.insert(name, Map::new());
-        } else if let Some((key, value)) = line.split_once(['=', ':'])
-            && let Some(Value::Map(keys)) = sections.get_mut(&section)
-        {
-            keys.insert(key.trim().to_lowercase(), value.trim());
-        }
-    }
-    sections.into()
 }
 
 /// What differs between two mappings, by key and as deep as both are mappings.
@@ -367,7 +322,7 @@ fn serialize(args: &Args, check: &Check<'_>) -> Answer {
             .map_err(|error| crate::files::source::os_error(error, path))?;
         if let Some(old) = old {
             let read = utf8(&old)
-                .and_then(|text| kind.read(text, &options(args.given("deserializer_opts"))));
+                .and_then(|text| kind.read(text, &options(args.given("deserializer_opts")), &name));
             let old = match read {
                 Ok(old) => old,
                 Err(text) => {

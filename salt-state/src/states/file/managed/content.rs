@@ -7,7 +7,9 @@ use salt_proto::{Map, Value};
 use super::Options;
 use crate::args::Args;
 use crate::data;
+use crate::files::cache::{self, Afterwards};
 use crate::files::perms::mode_text;
+use crate::files::signature::Demand;
 use crate::files::source::{self, Failure};
 use crate::files::text::text_lines;
 use crate::python;
@@ -221,11 +223,13 @@ pub(super) fn fetched(
     } else {
         None
     };
-    if is_remote && sum.is_none() && !skip_verify && args.given("signature").is_none() {
-        return Err(Stop::Plan(format!(
+    let use_etag = args.is_true("use_etag");
+    if is_remote && sum.is_none() && !skip_verify && !use_etag {
+        return Err(Failure::Foreseen(format!(
             "Unable to verify upstream hash of source file {}, please set source_hash or set skip_verify to True",
             source::redacted(&url)
-        )));
+        ))
+        .into());
     }
     // A file that has the checksum already need not be fetched.
     let path = Path::new(name);
@@ -238,8 +242,18 @@ pub(super) fn fetched(
     {
         return Ok(old.clone());
     }
+    let keeps = args.is_true("keep_source");
+    let mut keep_fetched = None;
     let content = if is_remote {
-        source::download(&url, verify_ssl, context)?
+        let ask = cache::Ask {
+            sum: sum.as_ref(),
+            use_etag,
+            trust_kept: true,
+            verify_ssl,
+        };
+        let fetched = cache::fetch(&url, saltenv, ask, context)?;
+        keep_fetched = fetched.keep;
+        fetched.content
     } else {
         source::content(&url, saltenv, context)?.ok_or_else(|| missing(&url))?
     };
@@ -259,19 +273,41 @@ pub(super) fn fetched(
             )
         }));
     }
-    // The dry run compares the mode of a file that is there only with a stated one.
-    for (signature, bytes, what) in [
-        (args.given("signature"), Some(&content), &url),
-        (args.given("source_hash_sig"), None, &source_hash),
-    ] {
-        let Some(signature) = signature.filter(|signature| signature.is_true()) else {
+    for (signature, what) in [("signature", &url), ("source_hash_sig", &source_hash)] {
+        let Some(stated) = args.given(signature).filter(|stated| stated.is_true()) else {
             continue;
         };
-        signed(signature, bytes, what, args, check)?;
+        let demand = Demand {
+            args,
+            signature: stated,
+            saltenv,
+        };
+        let is_met = if signature == "signature" {
+            demand.is_met(&content, context)
+        } else if source::scheme(what).is_none() && !what.starts_with('/') {
+            // A checksum that is no file has no signature.
+            continue;
+        } else {
+            let sums = source::fetched(what, saltenv, verify_ssl, context)?;
+            demand.is_met(&sums.unwrap_or_default(), context)
+        };
+        if !is_met? {
+            return Err(Stop::Plan(format!(
+                "Unable to manage file: The file's signature could not be verified: {}",
+                source::redacted(what)
+            )));
+        }
     }
-    if args.is_true("keep_source") && is_tree {
-        options.cached = Some(url.clone());
-    }
+    options.afterwards = match keep_fetched {
+        Some(keep) if keeps => Afterwards::Keep(keep),
+        None if keeps && is_tree => Afterwards::Take(url.clone()),
+        _ if keeps || !(is_tree || is_remote) => Afterwards::Nothing,
+        _ => match cache::place(&url, saltenv, context.minion) {
+            Some(path) if context.system.exists(&path) => Afterwards::Forget(path),
+            _ => Afterwards::Nothing,
+        },
+    };
+    // The dry run compares the mode of a file that is there only with a stated one.
     if keep && !(check.is_test() && old.is_some()) {
         options.wanted.mode = source_mode(&url, check);
     }
@@ -285,69 +321,6 @@ pub(super) fn fetched(
     let path = source::tree_path(&url);
     let rendered = source::render(&renderer, &text, path, saltenv, &vars, context)?;
     Ok(rendered.into_bytes())
-}
-
-/// Checks a signature with `gpg`: of a source (its bytes) or of a file of checksums.
-fn signed(
-    signature: &Value,
-    bytes: Option<&Vec<u8>>,
-    url: &str,
-    args: &Args,
-    check: &Check<'_>,
-) -> Result<(), Stop> {
-    let saltenv = check.environment();
-    let verify_ssl = args.is_true("verify_ssl");
-    let fetch = |url: &str| -> Result<Vec<u8>, Stop> {
-        let found = source::fetched(url, saltenv, verify_ssl, check.context)?;
-        found.ok_or_else(|| Failure::Foreseen(format!("Source file {url} not found")).into())
-    };
-    let refused = || -> Stop {
-        Stop::Plan(format!(
-            "Unable to manage file: The file's signature could not be verified: {}",
-            source::redacted(url)
-        ))
-    };
-    // True: the file is signed in itself; a text beginning with a dot: its ending.
-    let detached = match signature {
-        Value::Bool(true) => None,
-        other => {
-            let text = python::str(other);
-            Some(if text.starts_with('.') {
-                format!("{url}{text}")
-            } else {
-                text
-            })
-        }
-    };
-    let content = match bytes {
-        Some(bytes) => bytes.clone(),
-        None => fetch(url)?,
-    };
-    let sheet = match &detached {
-        Some(url) => fetch(url)?,
-        None => content.clone(),
-    };
-    let list = |key: &str| super::super::texts(args.given(key).filter(|given| given.is_true()));
-    let verdict = crate::files::signature::verify(
-        &content,
-        detached.is_some().then_some(sheet.as_slice()),
-        args.optional_text("gnupghome").as_deref(),
-        args.optional_text("keyring").as_deref(),
-        check.system,
-    );
-    let Some(keys) = verdict else {
-        return Err(refused());
-    };
-    let signed_by = |wanted: &String| {
-        let wanted = wanted.to_uppercase().replace(' ', "");
-        keys.iter().any(|key| key.ends_with(&wanted))
-    };
-    let (any, all) = (list("signed_by_any"), list("signed_by_all"));
-    let fits = match (any.is_empty(), all.is_empty()) {
-        (true, true) => true,
-        _ => any.iter().any(signed_by) || (!all.is_empty() && all.iter().all(signed_by)),
-    };
-    if fits { Ok(()) } else { Err(refused()) }
 }
 
 /// The mode of a source, for `keep`.

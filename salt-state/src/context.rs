@@ -9,7 +9,7 @@ use salt_proto::{Map, Value};
 use crate::grains::Grains;
 use crate::registry::{CallError, Registry};
 use crate::sources::Sources;
-use crate::system::System;
+use crate::system::{Asking, System};
 
 /// Who this minion is: the facts that targeting, templates and functions share.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -174,6 +174,17 @@ impl<'a> Context<'a> {
             system,
             ..self.with_minion(self.minion)
         }
+    }
+
+    /// Calls with the machine as something that may be asked and not changed: what a
+    /// function gets in a dry run and while a state only looks.
+    pub(crate) fn asking<T>(&self, call: impl FnOnce(&Context<'_>) -> T) -> T {
+        let cache = self.setting("cachedir").unwrap_or("/var/cache/salt/minion");
+        let system = Asking::new(self.system, Some(cache.into()));
+        let inner = self.on(&system);
+        let answer = call(&inner);
+        self.retcode.set(inner.retcode.get());
+        answer
     }
 
     /// What another call of this run left under a name (Salt's `__context__`).

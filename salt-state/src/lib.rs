@@ -42,7 +42,7 @@ pub use registry::{CallError, Function, JobOutcome, JobsOutcome, Registry, says_
 pub use sources::{MemorySources, Roots, Sources};
 pub use states::{Check, ModAggregate, ModInit, State};
 pub use system::{
-    Action, Children, Command, CommandError, Conversation, Exit, FakeSystem, FileKind,
+    Action, Asking, Children, Command, CommandError, Conversation, Exit, FakeSystem, FileKind,
     FilesystemUsage, Group, Host, HostNames, Identity, Interface, InterfaceAddress, Kernel,
     Metadata, Node, Observe, Output, Protocol, READ_LIMIT, Recorder, Rehearsal, Rooted, System,
     Timestamp, User, WriteOptions, addresses_of, errno_text, host_names, hosts_addresses,

@@ -213,14 +213,17 @@ impl<'a> Check<'a> {
         crate::engine::umask(self.low.get("umask")?)
     }
 
-    /// Calls an execution function that only asks. Nothing can see whether that is so;
-    /// the caller can, which is why this has a name that reviewers look for.
+    /// Calls an execution function that only asks: it cannot write, and a command that it
+    /// runs is taken for a question ([`Asking`]).
     ///
     /// # Errors
     ///
-    /// As [`Registry::call`].
+    /// As [`Registry::call`]; what the function would change is refused.
+    ///
+    /// [`Asking`]: crate::system::Asking
     pub fn query(&self, function: &str, args: &Args) -> Result<Value, CallError> {
-        self.context.registry.call(function, args, self.context)
+        self.context
+            .asking(|context| context.registry.call(function, args, context))
     }
 
     /// Whether there is an execution function of that name.
@@ -258,10 +261,6 @@ impl<'a> Check<'a> {
         extra: &Map,
     ) -> Result<String, RenderError> {
         let nothing = MemorySources::new();
-        let functions = RegistryFunctions::new(self.context);
-        let machine = Machine::of(self.context);
-        let world =
-            World::new(self.minion, self.sources.unwrap_or(&nothing), &functions).on(&machine);
         let template = Template {
             environment: self.environment(),
             sls: "",
@@ -269,7 +268,23 @@ impl<'a> Check<'a> {
             default: renderer,
             extra,
         };
-        world.render_text(renderer, &template, text)
+        self.for_functions(|context| {
+            let functions = RegistryFunctions::new(context);
+            let machine = Machine::of(context);
+            let world =
+                World::new(self.minion, self.sources.unwrap_or(&nothing), &functions).on(&machine);
+            world.render_text(renderer, &template, text)
+        })
+    }
+
+    /// The context for functions that templates call: in a dry run they cannot change the
+    /// machine.
+    pub(crate) fn for_functions<T>(&self, call: impl FnOnce(&Context<'_>) -> T) -> T {
+        if self.test {
+            self.context.asking(call)
+        } else {
+            call(self.context)
+        }
     }
 
     /// What another state of this run left under a name (Salt's `__context__`).

@@ -5,9 +5,9 @@
 //! not compile. Both traits are object-safe and synchronous: a state run waits for
 //! disks and children anyway, and plain threads keep its code plain.
 //!
-//! Four implementations: [`Host`] (this machine), [`Rooted`] (a directory that holds
-//! another machine's files), [`FakeSystem`] (in memory, for tests) and [`Recorder`]
-//! (wraps any of them and remembers what was asked for).
+//! Five implementations: [`Host`] (this machine), [`Rooted`] (a directory that holds
+//! another machine's files), [`FakeSystem`] (in memory, for tests), and two that wrap any
+//! of them: [`Recorder`] remembers what was asked for, [`Asking`] refuses to be changed.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 mod accounts;
+mod asking;
 mod command;
 mod conversation;
 mod fake;
@@ -28,6 +29,7 @@ mod rehearsal;
 mod rooted;
 
 pub use accounts::{Group, User};
+pub use asking::Asking;
 pub use command::{Command, CommandError, Exit, Output};
 pub use conversation::Conversation;
 pub use fake::FakeSystem;

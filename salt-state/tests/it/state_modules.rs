@@ -15,6 +15,7 @@ use crate::golden::decode;
 pub(crate) mod accounts;
 mod git_latest;
 mod packages;
+mod pip;
 mod services;
 mod tables;
 

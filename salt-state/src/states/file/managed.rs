@@ -184,14 +184,10 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
             let rendered = match args.optional_text("template").filter(|t| !t.is_empty()) {
                 Some(renderer) => {
                     let vars = template_variables(name, args, check)?;
-                    let rendered = source::render(
-                        &renderer,
-                        &text,
-                        "",
-                        check.environment(),
-                        &vars,
-                        check.context,
-                    );
+                    let rendered = check.for_functions(|context| {
+                        let saltenv = check.environment();
+                        source::render(&renderer, &text, "", saltenv, &vars, context)
+                    });
                     match rendered {
                         Ok(text) => text,
                         Err(Failure::Foreseen(text)) => return Ok(Plan::fail(text)),

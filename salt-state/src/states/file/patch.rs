@@ -148,7 +148,9 @@ fn patch(args: &Args, check: &Check<'_>) -> Answer {
             let vars = template_variables(&name, args, check)?;
             let text = String::from_utf8_lossy(&content);
             let tree_path = source::tree_path(&url);
-            match source::render(&renderer, &text, tree_path, &saltenv, &vars, check.context) {
+            match check.for_functions(|context| {
+                source::render(&renderer, &text, tree_path, &saltenv, &vars, context)
+            }) {
                 Ok(text) => text.into_bytes(),
                 Err(failure) => return Ok(unmanaged(failure.text())),
             }

@@ -319,7 +319,8 @@ pub(super) fn fetched(
     vars.insert("source", url.as_str());
     let text = String::from_utf8_lossy(&content);
     let path = source::tree_path(&url);
-    let rendered = source::render(&renderer, &text, path, saltenv, &vars, context)?;
+    let rendered = check
+        .for_functions(|context| source::render(&renderer, &text, path, saltenv, &vars, context))?;
     Ok(rendered.into_bytes())
 }
 

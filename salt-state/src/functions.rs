@@ -52,6 +52,7 @@ mod test;
 pub(crate) mod timezone;
 pub(crate) mod tool;
 pub(crate) mod user;
+pub(crate) mod virtualenv;
 pub(crate) mod x509;
 
 /// Adds all of ours.
@@ -96,6 +97,7 @@ pub(crate) fn register(registry: &mut Registry) {
         test::register,
         timezone::register,
         user::register,
+        virtualenv::register,
         x509::register,
     ] {
         module(registry);

@@ -77,6 +77,7 @@ mod sysctl;
 mod test;
 mod timezone;
 mod user;
+mod virtualenv;
 mod x509;
 
 /// Adds all of ours.
@@ -109,6 +110,7 @@ pub(crate) fn register(registry: &mut Registry) {
         test::register,
         timezone::register,
         user::register,
+        virtualenv::register,
         x509::register,
     ] {
         module(registry);

@@ -230,6 +230,12 @@ impl Pip {
             cwd: None,
             env: Vec::new(),
         };
+        // A whole environment is named by its directory.
+        if let Some(venv) = args.optional_text("bin_env").map(PathBuf::from)
+            && machine.is_dir(&venv)
+        {
+            pip.env.push(("VIRTUAL_ENV".into(), venv.into_os_string()));
+        }
         if let Some(name) = args.optional_text("user").filter(|name| !name.is_empty()) {
             let user = machine
                 .user(&name)?
@@ -338,7 +344,12 @@ impl Pip {
         Ok(all)
     }
 
-    fn freeze(&self, machine: &dyn Observe) -> Result<Vec<String>, CallError> {
+    /// What is installed, as a file of requirements has it.
+    ///
+    /// # Errors
+    ///
+    /// When `pip` fails, with what it said.
+    pub(crate) fn freeze(&self, machine: &dyn Observe) -> Result<Vec<String>, CallError> {
         let words = ["freeze", "--all", "--disable-pip-version-check"];
         let output = tool::ask(machine, &self.command(words))?;
         if !output.is_success() {

@@ -254,7 +254,7 @@ mod tests {
     fn questions_are_passed_on_and_changes_refused() {
         let machine = FakeSystem::new()
             .file("/etc/motd", "hi")
-            .answer("id", Output::success("me\n"));
+            .command("id", |_| Output::success("me\n"));
         let before = machine.tree();
         let asking = Asking::new(&machine, None);
         let at = Path::new("/etc/motd");

@@ -280,7 +280,7 @@ impl Specifier {
                     && !(version.post.is_some()
                         && asked.post.is_none()
                         && version.has_base_of(&asked))
-                    && !(!version.local.is_empty() && version.has_base_of(&asked))
+                    && (version.local.is_empty() || !version.has_base_of(&asked))
             }
             "~=" => {
                 let mut parts: Vec<String> = asked.release.iter().map(u64::to_string).collect();

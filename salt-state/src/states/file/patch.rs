@@ -170,7 +170,7 @@ fn patch(args: &Args, check: &Check<'_>) -> Answer {
     };
     let mut trial = check.system.query(&job.trial())?;
     if trial.is_success() {
-        let foretold = entry(&job.named(&mut trial));
+        let foretold = entry(job.named(&mut trial));
         return Ok(
             Plan::change("Patch successfully applied", foretold, move |context| {
                 let output = context.system.run(&job.work())?;

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use salt_proto::{Jid, Map, Value};
 use salt_state::grains::{Grains, gather_lazily};
-use salt_state::{Args, CallError, Context, Host, MinionData, Registry, Sources, System};
+use salt_state::{
+    Args, CallError, Context, Host, MinionData, Observe, Registry, Rooted, Sources, System,
+};
 use salt_transport::{FileClient, MinionHandle, MinionSettings, MinionStatus, Tcp};
 
 use crate::config::MinionConfig;
@@ -21,7 +23,7 @@ mod progress;
 
 use progress::ProgressLine;
 
-/// The options, Salt's own.
+/// The options: Salt's own, and `--root`.
 pub const OPTIONS: &[Opt] = &[
     Opt::flag(&["--version"], "show program's version number and exit"),
     Opt::flag(&["-h", "--help"], "show this help message and exit"),
@@ -45,6 +47,11 @@ pub const OPTIONS: &[Opt] = &[
         "Run salt-call locally, as if there was no master running.",
     ),
     Opt::value(&["--id"], "ID", "Specify the minion id to use."),
+    Opt::value(
+        &["--root"],
+        "DIR",
+        "Work on the machine whose files are below this directory (an image, a container): commands are run by chroot; configuration and trees are those outside.",
+    ),
     Opt::value(&["--master"], "MASTER", "Specify the master to use."),
     Opt::value(
         &["--file-root"],
@@ -192,14 +199,24 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
         true => Args::new(),
         false => Args::from_words(words, &verbatim),
     };
+    let machine: Arc<dyn System> = match parsed.value("--root") {
+        Some(dir) => Arc::new(
+            Rooted::new(dir).map_err(|error| Failure::new(format!("--root {dir}: {error}")))?,
+        ),
+        None => Arc::new(host),
+    };
     let grains = match parsed.has("--skip-grains") {
         true => Grains::default(),
-        false => gather_lazily(Arc::new(host), &config.opts, &config.config_dir),
+        false => {
+            let machine: Arc<dyn Observe> = Arc::<dyn System>::clone(&machine);
+            gather_lazily(machine, &config.opts, &config.config_dir)
+        }
     };
     let call = Call {
         parsed,
         config: Arc::new(config),
         registry: Arc::new(registry),
+        machine,
         grains,
         jid: new_jid(),
         function,
@@ -240,6 +257,7 @@ struct Call<'a> {
     parsed: &'a Parsed,
     config: Arc<MinionConfig>,
     registry: Arc<Registry>,
+    machine: Arc<dyn System>,
     grains: Grains,
     jid: Jid,
     function: String,
@@ -265,6 +283,7 @@ impl Call<'_> {
         Asked {
             registry: Arc::clone(&self.registry),
             config: Arc::clone(&self.config),
+            machine: Arc::clone(&self.machine),
             grains: self.grains.clone(),
             jid: self.jid.clone(),
             function: self.function.clone(),
@@ -462,6 +481,7 @@ fn is_about_keywords(error: &CallError) -> bool {
 struct Asked {
     registry: Arc<Registry>,
     config: Arc<MinionConfig>,
+    machine: Arc<dyn System>,
     grains: Grains,
     jid: Jid,
     function: String,
@@ -477,18 +497,17 @@ impl Asked {
         sources: Arc<dyn Sources>,
         master: Option<&MinionHandle>,
     ) -> Result<Outcome, CallError> {
-        let host = Arc::new(Host::new());
         let mut grains = self.grains;
         let bridge = bridge::new(
             &self.config,
-            Arc::clone(&host) as Arc<dyn System>,
+            Arc::clone(&self.machine),
             Some(Arc::clone(&sources)),
             grains.clone(),
         );
         if self.own_grains {
             bridge::add_grains(bridge.as_ref(), &mut grains);
         }
-        let (host, sources) = (host.as_ref(), sources.as_ref());
+        let (machine, sources) = (self.machine.as_ref(), sources.as_ref());
         let mut data = MinionData {
             id: self.config.id.clone(),
             grains,
@@ -497,7 +516,7 @@ impl Asked {
         };
         if master.is_none() {
             let registry = bridge::registry(&self.registry, bridge.as_ref(), &data);
-            let mut context = Context::new(&registry, host, &data);
+            let mut context = Context::new(&registry, machine, &data);
             context.sources = Some(sources);
             data.pillar =
                 tree::local_pillar(&self.config.pillar_roots, &data, &Map::new(), &context)?;
@@ -512,12 +531,12 @@ impl Asked {
         let compile = |wanted: &Map| match master {
             Some(_) => tree::masters_pillar(data.pillar.clone(), wanted),
             None => {
-                let mut context = Context::new(&registry, host, &data);
+                let mut context = Context::new(&registry, machine, &data);
                 context.sources = Some(sources);
                 tree::local_pillar(&self.config.pillar_roots, &data, wanted, &context)
             }
         };
-        let mut context = Context::new(&registry, host, &data);
+        let mut context = Context::new(&registry, machine, &data);
         context.sources = Some(sources);
         context.compile_pillar = Some(&compile);
         if master.is_some() {

@@ -11,6 +11,7 @@ use crate::registry::{CallError, Registry};
 
 pub use state::control::{is_state_run, queue_directory};
 
+pub(crate) mod alternatives;
 pub(crate) mod archive;
 pub(crate) mod cmd;
 mod config;
@@ -26,7 +27,7 @@ mod grains;
 pub(crate) mod group;
 mod hashutil;
 pub(crate) mod hosts;
-mod http;
+pub(crate) mod http;
 pub(crate) mod ini;
 pub(crate) mod iptables;
 mod log;
@@ -34,6 +35,7 @@ mod matching;
 mod mine;
 pub(crate) mod mount;
 mod network;
+pub(crate) mod nftables;
 mod pillar;
 pub(crate) mod pip;
 pub(crate) mod pkg;
@@ -58,6 +60,7 @@ pub(crate) mod x509;
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
     for module in [
+        alternatives::register,
         cmd::register,
         config::register,
         cp::register,
@@ -80,6 +83,7 @@ pub(crate) fn register(registry: &mut Registry) {
         mine::register,
         mount::register,
         network::register,
+        nftables::register,
         pillar::register,
         pip::register,
         pkg::register,

@@ -50,6 +50,7 @@ use crate::render::{Machine, RegistryFunctions, RenderError, Template, World};
 use crate::sources::{MemorySources, Sources};
 use crate::system::Observe;
 
+mod alternatives;
 mod archive;
 mod cmd;
 mod cron;
@@ -61,17 +62,20 @@ mod git;
 mod grains;
 mod group;
 mod host;
+mod http;
 mod ini;
 mod iptables;
 mod kmod;
 mod locale;
 mod module;
 mod mount;
+mod nftables;
 mod pip;
 mod pkg;
 mod pkgrepo;
 mod service;
 mod ssh_auth;
+mod ssh_known_hosts;
 mod stateconf;
 mod sysctl;
 mod test;
@@ -83,6 +87,7 @@ mod x509;
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
     for module in [
+        alternatives::register,
         archive::register,
         cmd::register,
         cron::register,
@@ -94,17 +99,20 @@ pub(crate) fn register(registry: &mut Registry) {
         grains::register,
         group::register,
         host::register,
+        http::register,
         ini::register,
         iptables::register,
         kmod::register,
         locale::register,
         module::register,
         mount::register,
+        nftables::register,
         pip::register,
         pkg::register,
         pkgrepo::register,
         service::register,
         ssh_auth::register,
+        ssh_known_hosts::register,
         stateconf::register,
         sysctl::register,
         test::register,

@@ -12,14 +12,16 @@ use crate::system::{Command, Observe, Output};
 
 use super::tool;
 
-mod access;
-pub(crate) mod remote;
-
-pub(crate) use access::Access;
+pub(crate) mod refs;
+mod work;
+pub(crate) mod worktrees;
 
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    refs::register(registry);
+    work::register(registry);
+    worktrees::register(registry);
     let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
         registry.add(name, signature, doc, function);
     };
@@ -74,6 +76,7 @@ pub(super) fn register(registry: &mut Registry) {
         "config_get(key, cwd=None, user=None, password=None, ignore_retcode=False, output_encoding=None, **kwargs)",
         "The values of a setting: one, or all of them with all=True.",
         |args, context| {
+            configurable(args)?;
             let values = config(args, context.system, &args.text("key")?)?;
             Ok(match values {
                 None => Value::Null,
@@ -87,6 +90,7 @@ pub(super) fn register(registry: &mut Registry) {
         "config_set(key, value=None, multivar=None, cwd=None, user=None, password=None, ignore_retcode=False, output_encoding=None, **kwargs)",
         "Sets a setting to one value or to several.",
         |args, context| {
+            configurable(args)?;
             let key = args.text("key")?;
             set_config(args, context, &key, &wanted(args)?)?;
             let values = config(args, context.system, &key)?;
@@ -95,21 +99,54 @@ pub(super) fn register(registry: &mut Registry) {
                 .unwrap_or_default())
         },
     );
+    for (name, signature) in [
+        (
+            "git.config_get_regex",
+            "config_get_regex(key, value_regex=None, cwd=None, user=None, password=None, ignore_retcode=False, output_encoding=None, **kwargs)",
+        ),
+        (
+            "git.config_get_regexp",
+            "config_get_regexp(key, value_regex=None, cwd=None, user=None, password=None, ignore_retcode=False, output_encoding=None, **kwargs)",
+        ),
+    ] {
+        add(
+            name,
+            signature,
+            "The settings whose names match, with their values.",
+            |args, context| {
+                configurable(args)?;
+                let value = args.optional_text("value_regex");
+                Ok(matching(args, context.system, &args.text("key")?, value.as_deref())?.into())
+            },
+        );
+    }
+    add(
+        "git.config_unset",
+        "config_unset(key, value_regex=None, cwd=None, user=None, password=None, ignore_retcode=False, output_encoding=None, **kwargs)",
+        "Removes the value of a setting, or all of them with all=True.",
+        config_unset,
+    );
     add(
         "git.clone",
         "clone(cwd, url=None, name=None, opts='', git_opts='', user=None, password=None, identity=None, https_user=None, https_pass=None, ignore_retcode=False, saltenv='base', output_encoding=None)",
         "Clones a repository.",
         |args, context| {
-            let opts = args.optional_text("opts").unwrap_or_default();
-            let opts = super::split_words(&opts).unwrap_or_default();
+            let Some(url) = args.optional_text("url").filter(|url| !url.is_empty()) else {
+                return Err(CallError::invocation("Missing 'url' argument"));
+            };
+            let url = authenticated(args, &url)?;
+            let cwd = args.text("cwd")?;
             let user = args.optional_text("user");
-            clone(
-                context,
-                user.as_deref(),
-                &args.text("url")?,
-                &args.text("cwd")?,
-                &opts,
-            )?;
+            let (place, target) = match args.optional_text("name") {
+                Some(name) => (PathBuf::from(&cwd), name),
+                None => (PathBuf::from("/tmp"), cwd),
+            };
+            let command = git(context.system, user.as_deref(), Some(&place))
+                .args(options(args, "git_opts")?)
+                .arg("clone")
+                .args(options(args, "opts")?)
+                .args(["--", &url, &target]);
+            done(context, &with_identity(args, context.system, command)?)?;
             Ok(true.into())
         },
     );
@@ -137,28 +174,127 @@ fn directory(args: &Args, name: &str, machine: &dyn Observe) -> Result<Option<Pa
     Ok(Some(path))
 }
 
+/// Words for git that a caller wrote as a command line, or as a list.
+fn options(args: &Args, name: &str) -> Result<Vec<String>, CallError> {
+    match args.given(name) {
+        None => Ok(Vec::new()),
+        Some(Value::List(words)) => Ok(words.iter().map(python::str).collect()),
+        Some(text) => super::split_words(&python::str(text))
+            .ok_or_else(|| CallError::execution("No closing quotation")),
+    }
+}
+
+/// A git command in the directory and with the options that a call states.
 fn at(args: &Args, machine: &dyn Observe) -> Result<Command, CallError> {
     let cwd = directory(args, "cwd", machine)?;
-    Ok(git(
-        machine,
-        args.optional_text("user").as_deref(),
-        cwd.as_deref(),
-    ))
+    let user = args.optional_text("user");
+    let command = git(machine, user.as_deref(), cwd.as_deref()).args(options(args, "git_opts")?);
+    with_identity(args, machine, command)
 }
 
-/// A directory that every user can be in, for commands that need none.
-pub(crate) fn elsewhere() -> &'static Path {
-    Path::new("/tmp")
+/// Lets ssh use the key that a call states, and nothing else to sign in with.
+pub(crate) fn with_identity(
+    args: &Args,
+    machine: &dyn Observe,
+    command: Command,
+) -> Result<Command, CallError> {
+    let files = match args.given("identity") {
+        None => return Ok(command),
+        Some(Value::List(files)) => files.iter().map(python::str).collect(),
+        Some(file) => vec![python::str(file)],
+    };
+    let missing: Vec<&str> = files
+        .iter()
+        .filter(|file| !machine.is_file(Path::new(file)))
+        .map(String::as_str)
+        .collect();
+    if !missing.is_empty() && missing.len() == files.len() {
+        return Err(CallError::execution(format!(
+            "Unable to authenticate using identity file:\n\nThe following identity file(s) were not found: {}",
+            missing.join(", ")
+        )));
+    }
+    let mut line = "ssh -oStrictHostKeyChecking=no -oPasswordAuthentication=no \
+         -oKbdInteractiveAuthentication=no -oChallengeResponseAuthentication=no"
+        .to_owned();
+    for file in files.iter().filter(|file| machine.is_file(Path::new(file))) {
+        line.push_str(&format!(" -i {}", quoted(file)));
+    }
+    Ok(command.env("GIT_SSH_COMMAND", line))
 }
 
-/// Asks, whatever comes of it.
-pub(crate) fn tried(machine: &dyn Observe, command: &Command) -> Result<Output, CallError> {
-    tool::ask(machine, command)
+/// A word that a shell takes as it is.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// The address with the login that a call states.
+fn authenticated(args: &Args, url: &str) -> Result<String, CallError> {
+    with_login(
+        url,
+        args.optional_text("https_user").as_deref(),
+        args.optional_text("https_pass").as_deref(),
+    )
+}
+
+/// The address with a login, which only https can have.
+pub(crate) fn with_login(
+    url: &str,
+    user: Option<&str>,
+    password: Option<&str>,
+) -> Result<String, CallError> {
+    let refused = |text: &str| CallError::invocation(text.to_owned());
+    let Some(user) = user.filter(|user| !user.is_empty()) else {
+        if password.is_some_and(|password| !password.is_empty()) {
+            return Err(refused("Password provided, but no username provided"));
+        }
+        return Ok(url.to_owned());
+    };
+    let Some(rest) = url.strip_prefix("https://") else {
+        return Err(refused("Basic Auth only supported for HTTPS"));
+    };
+    let rest = rest.split_once('@').map_or(rest, |(_, rest)| rest);
+    Ok(match password {
+        Some(password) => format!("https://{user}:{password}@{rest}"),
+        None => format!("https://{user}@{rest}"),
+    })
+}
+
+/// The text without the logins in its addresses.
+pub(crate) fn redacted(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        shown.push_str(before);
+        rest = after;
+        let is_http = before.ends_with("https://") || before.ends_with("http://");
+        let end = rest
+            .find(|c: char| c == '/' || c.is_whitespace())
+            .unwrap_or(rest.len());
+        let (host, tail) = rest.split_at(end);
+        if is_http && let Some((_, host)) = host.rsplit_once('@') {
+            shown.push_str("<redacted>@");
+            shown.push_str(host);
+            rest = tail;
+        }
+    }
+    shown + rest
 }
 
 fn judged(command: &Command, output: Output) -> Result<Output, CallError> {
     if output.is_success() {
         return Ok(output);
+    }
+    let error = redacted(output.stderr_text().trim());
+    if command
+        .env
+        .iter()
+        .any(|(name, _)| name == "GIT_SSH_COMMAND")
+    {
+        return Err(CallError::execution(format!(
+            "Unable to authenticate using identity file:\n\n{error}"
+        )));
     }
     let words: Vec<String> = std::iter::once("git".to_owned())
         .chain(
@@ -168,11 +304,12 @@ fn judged(command: &Command, output: Output) -> Result<Output, CallError> {
                 .map(|word| word.to_string_lossy().into_owned()),
         )
         .collect();
-    Err(CallError::execution(format!(
-        "Command '{}' failed: {}",
-        words.join(" "),
-        tool::said(&output)
-    )))
+    let line = redacted(&words.join(" "));
+    Err(CallError::execution(if error.is_empty() {
+        format!("Command '{line}' failed")
+    } else {
+        format!("Command '{line}' failed: {error}")
+    }))
 }
 
 /// Asks; a failure is an error in Salt's words.
@@ -250,6 +387,52 @@ fn config_command(args: &Args, machine: &dyn Observe) -> Result<Command, CallErr
     };
     let user = args.optional_text("user");
     Ok(git(machine, user.as_deref(), cwd.as_deref()).arg("config"))
+}
+
+/// Whether a call about settings says enough.
+fn configurable(args: &Args) -> Result<(), CallError> {
+    let known = |name: &str| matches!(name, "global" | "all");
+    for (name, value) in &args.clean_keywords() {
+        if !name.as_str().is_some_and(known) {
+            return Err(unknown_keyword(name, value));
+        }
+    }
+    if args.given("cwd").is_none() && !args.is_true("global") {
+        return Err(CallError::invocation(
+            "'cwd' argument required unless global=True",
+        ));
+    }
+    Ok(())
+}
+
+fn config_unset(args: &Args, context: &Context<'_>) -> Answer {
+    configurable(args)?;
+    // Salt looks for the reason in a repository, even for a global setting.
+    if args.is_true("global") && args.given("cwd").is_none() {
+        return Err(CallError::invocation(
+            "'cwd' argument required unless global=True",
+        ));
+    }
+    let key = args.text("key")?;
+    let verb = if args.is_true("all") {
+        "--unset-all"
+    } else {
+        "--unset"
+    };
+    let value = args.optional_text("value_regex");
+    match unset(args, context, verb, &key, value.as_deref()) {
+        Ok(()) => Ok(true.into()),
+        Err(CallError::Execution(_)) => Err(CallError::execution(
+            match config(args, context.system, &key)? {
+                None => format!("Key '{key}' does not exist"),
+                Some(_) if value.is_some() => format!(
+                    "Multiple values exist for key '{key}' and value_regex matches multiple values"
+                ),
+                Some(_) => format!("Multiple values exist for key '{key}'"),
+            },
+        )),
+        Err(other) => Err(other),
+    }
 }
 
 fn scope(args: &Args) -> &'static str {
@@ -336,4 +519,13 @@ pub(crate) fn unset(
         .args([verb, scope(args), key])
         .args(value);
     done(context, &command).map(|_| ())
+}
+
+/// A keyword that a function does not know.
+fn unknown_keyword(name: &Value, value: &Value) -> CallError {
+    CallError::invocation(format!(
+        "The following keyword arguments are not valid: {}={}",
+        python::str(name),
+        python::str(value)
+    ))
 }

@@ -28,6 +28,14 @@ pub(super) fn register(registry: &mut Registry) {
         "Asks a server and returns its answer: `body`, or `dict` and `text` with decode. method, params, data, data_file, header_dict, header_list, username, password, cert, verify_ssl, ca_bundle, decode, decode_type (auto, json, yaml, plain), text, status, headers, text_out, raise_error, agent, port, test.",
         query,
     );
+    registry.add(
+        "http.wait_for_successful_query",
+        "wait_for_successful_query(url, wait_for=300, **kwargs)",
+        "Asks a server until it answers without an error, or for so many seconds.",
+        |args: &Args, context: &Context<'_>| {
+            wait(args, args.optional_int("wait_for")?.unwrap_or(300), context)
+        },
+    );
 }
 
 /// A configuration file for `curl`, line by line.
@@ -58,7 +66,34 @@ impl Config {
     }
 }
 
-fn query(args: &Args, context: &Context<'_>) -> Answer {
+/// Asks until there is no error, for at most so many seconds; the last answer.
+pub(crate) fn wait(args: &Args, limit: i64, context: &Context<'_>) -> Answer {
+    let limit = Duration::from_secs(limit.try_into().unwrap_or_default());
+    let pause = args
+        .keywords()
+        .get("request_interval")
+        .and_then(Value::as_int)
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .unwrap_or(1)
+        .max(1);
+    let begun = context.system.now();
+    loop {
+        let answer = query(args, context)?;
+        let passed = context
+            .system
+            .now()
+            .duration_since(begun)
+            .unwrap_or_default();
+        let stops = context.system.interrupted().is_some();
+        if answer.get("error").is_none() || passed >= limit || stops {
+            return Ok(answer);
+        }
+        context.system.sleep(Duration::from_secs(pause));
+    }
+}
+
+/// One request.
+pub(crate) fn query(args: &Args, context: &Context<'_>) -> Answer {
     let url = args.text("url")?;
     let wants = |key: &str| args.keywords().get(key).is_some_and(Value::is_true);
     if wants("test") {
@@ -81,12 +116,7 @@ fn query(args: &Args, context: &Context<'_>) -> Answer {
             answer.insert("status", 0);
         }
         answer.insert("error", trouble(&output));
-        return Ok(if raises {
-            answer
-        } else {
-            Map::from([("body", Value::Null)])
-        }
-        .into());
+        return Ok(answer.into());
     }
     let Some(reply) = Reply::read(&output.stdout) else {
         return Err(CallError::execution("the server's answer cannot be read"));

@@ -12,9 +12,12 @@ use crate::context::Context;
 use crate::registry::{CallError, Registry};
 use crate::system::{Observe, User, WriteOptions, errno_text};
 
+pub(crate) mod known;
+
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    known::register(registry);
     let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
         registry.add(name, signature, doc, function);
     };

@@ -70,6 +70,16 @@ pub(crate) fn said(output: &Output) -> String {
     text.trim().to_owned()
 }
 
+/// What a command said: its output, then its errors.
+pub(crate) fn said_both(output: &Output) -> String {
+    let (out, error) = (output.stdout_text(), output.stderr_text());
+    let parts: Vec<&str> = [out.trim(), error.trim()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    parts.join("\n")
+}
+
 /// Why a command did not run, in Salt's words.
 pub(crate) fn failed(error: &CommandError) -> CallError {
     match error {
@@ -78,6 +88,9 @@ pub(crate) fn failed(error: &CommandError) -> CallError {
             program.to_string_lossy(),
             crate::system::errno_text(source, None)
         )),
+        CommandError::UnknownUser(name) => {
+            CallError::execution(format!("User '{name}' is not available"))
+        }
         other => CallError::execution(other.to_string()),
     }
 }

@@ -11,6 +11,7 @@ use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
 
+mod detached;
 mod latest;
 
 type Answer = Result<Plan, CallError>;
@@ -27,9 +28,15 @@ pub(super) fn register(registry: &mut Registry) {
         cloned,
     );
     add(
+        "git.detached",
+        "detached(name, rev, target, remote='origin', user=None, password=None, force_clone=False, force_checkout=False, fetch_remote=True, hard_reset=False, submodules=False, identity=None, https_user=None, https_pass=None, output_encoding=None, **kwargs)",
+        "Makes sure that a clone has one commit checked out.",
+        detached::detached,
+    );
+    add(
         "git.latest",
         "latest(name, target, rev='HEAD', branch=None, user=None, password=None, update_head=True, force_checkout=False, force_clone=False, force_fetch=False, force_reset=False, submodules=False, bare=False, mirror=False, remote='origin', fetch_tags=True, sync_tags=True, depth=None, identity=None, https_user=None, https_pass=None, refspec_branch='*', refspec_tag='*', output_encoding=None, **kwargs)",
-        "Makes sure that a repository is cloned and at the newest commit of a revision.",
+        "Makes sure that a clone is at the newest commit of a revision.",
         latest::latest,
     );
     add(

@@ -29,5 +29,6 @@ mod run_cases;
 mod runs;
 mod state_modules;
 mod states;
+mod web;
 mod x509;
 mod yaml;

@@ -144,9 +144,10 @@ fn machine(recording: &Recording, case: &Case, script: &Arc<Mutex<Script>>) -> F
         machine = machine.program(format!("/usr/sbin/{program}"));
     }
     for (path, text) in recording.files.iter().chain(&case.before) {
-        machine = match text.strip_prefix("-> ") {
-            Some(target) => machine.link(path, target),
-            None => machine.file(path, text.as_str()),
+        machine = match (path.strip_suffix('/'), text.strip_prefix("-> ")) {
+            (Some(directory), _) => machine.directory(directory),
+            (None, Some(target)) => machine.link(path, target),
+            (None, None) => machine.file(path, text.as_str()),
         };
     }
     let script = Arc::clone(script);
@@ -156,10 +157,19 @@ fn machine(recording: &Recording, case: &Case, script: &Arc<Mutex<Script>>) -> F
             .unwrap_or_else(PoisonError::into_inner)
             .answer(command)?;
         for (path, text) in &ran.files {
+            if let Some(directory) = path.strip_suffix('/') {
+                if text.is_some() {
+                    machine.create_dir_all(Path::new(directory), 0o755).ok()?;
+                }
+                continue;
+            }
             let path = Path::new(path);
             let _absent = machine.remove(path);
             match text.as_deref().map(|text| (text, text.strip_prefix("-> "))) {
-                Some((_, Some(target))) => machine.symlink(Path::new(target), path).ok()?,
+                Some((_, Some(target))) => {
+                    machine.create_dir_all(path.parent()?, 0o755).ok()?;
+                    machine.symlink(Path::new(target), path).ok()?;
+                }
                 Some((text, None)) => {
                     machine.create_dir_all(path.parent()?, 0o755).ok()?;
                     machine
@@ -275,6 +285,9 @@ fn replay(recorded: &str) -> usize {
             }
             let files = step.after.as_ref().unwrap_or(&case.before);
             for path in files.keys().chain(case.before.keys()) {
+                if path.ends_with('/') {
+                    continue;
+                }
                 let (now, then) = (contents(&machine, path), files.get(path).cloned());
                 if now != then {
                     complaints.push(format!("{path}\nexpected {then:?}\n     got {now:?}"));
@@ -323,4 +336,9 @@ replays! {
     options_of_ini_files_are_set_as_salt_sets_them: "ini", 100;
     the_time_zone_is_set_as_salt_sets_it: "timezone", 30;
     repositories_and_settings_of_git_are_made_as_salt_makes_them: "git", 80;
+    clones_follow_a_repository_as_with_salt: "git_latest", 300;
+    functions_of_git_return_what_salt_returns: "git_functions", 200;
+    alternatives_are_chosen_as_salt_chooses_them: "alternatives", 80;
+    rules_of_nft_are_set_as_salt_sets_them: "nftables", 200;
+    known_hosts_are_learnt_as_salt_learns_them: "ssh_known_hosts", 100;
 }

@@ -38,7 +38,8 @@ struct Wanted {
 enum Status {
     Text(String),
     Pattern(String),
-    OneOf(Vec<Value>),
+    /// Any of several, and how they are shown.
+    OneOf(Vec<Value>, String),
     /// Of a kind that there is not: neither found nor missed.
     Unknown,
 }
@@ -68,13 +69,11 @@ impl Wanted {
                 .map(|status| match (kind("status_type").as_str(), status) {
                     ("string", status) => Status::Text(python::str(status)),
                     ("pcre", status) => Status::Pattern(python::str(status)),
-                    ("list", Value::List(list)) => Status::OneOf(list.clone()),
-                    ("list", one) => Status::OneOf(
-                        python::str(one)
-                            .chars()
-                            .map(|letter| Value::from(letter.to_string()))
-                            .collect(),
-                    ),
+                    ("list", Value::List(list)) => {
+                        Status::OneOf(list.clone(), python::repr(&list.iter().cloned().collect()))
+                    }
+                    // A text is a list of its letters, as in Python.
+                    ("list", one) => Status::OneOf(Vec::new(), python::str(one)),
                     _ => Status::Unknown,
                 });
         Self { text, status }
@@ -84,7 +83,7 @@ impl Wanted {
     fn judge(&self, answer: Option<(&str, &Value)>) -> Result<(String, Option<bool>), CallError> {
         let mut texts = Vec::new();
         let mut result = None;
-        let mut note = |found: bool, result: &mut Option<bool>| {
+        let note = |found: bool, result: &mut Option<bool>| {
             *result = Some(result.unwrap_or(true) && found);
         };
         if let Some((text, is_pattern)) = &self.text {
@@ -111,7 +110,7 @@ impl Wanted {
                 note(found, &mut result);
                 texts.push(verdict(&format!("Status pattern \"{wanted}\""), found));
             }
-            Some(Status::OneOf(list)) => {
+            Some(Status::OneOf(list, shown)) => {
                 let found = list
                     .iter()
                     .any(|one| answer.is_some() && python::str(one) == status);
@@ -119,8 +118,7 @@ impl Wanted {
                 texts.push(if found {
                     format!("Status {status} was found.")
                 } else {
-                    let list = python::repr(&list.iter().cloned().collect());
-                    format!("Statuses {list} were not found.")
+                    format!("Statuses {shown} were not found.")
                 });
             }
             Some(Status::Unknown) | None => {}

@@ -338,7 +338,7 @@ replays! {
     repositories_and_settings_of_git_are_made_as_salt_makes_them: "git", 80;
     clones_follow_a_repository_as_with_salt: "git_latest", 300;
     functions_of_git_return_what_salt_returns: "git_functions", 200;
-    alternatives_are_chosen_as_salt_chooses_them: "alternatives", 80;
+    alternatives_are_chosen_as_salt_chooses_them: "alternatives", 75;
     rules_of_nft_are_set_as_salt_sets_them: "nftables", 200;
     known_hosts_are_learnt_as_salt_learns_them: "ssh_known_hosts", 100;
 }

@@ -30,7 +30,7 @@ pub(super) fn register(registry: &mut Registry) {
             let command = command(context.system, &["--query", &args.text("name")?]);
             let output = tool::ask(context.system, &command)?.stdout_text();
             let link = output.lines().find_map(|line| line.strip_prefix("Link: "));
-            Ok(link.map_or(Value::from(false), Value::from))
+            Ok(link.map_or_else(|| Value::from(false), Value::from))
         },
     );
     add(
@@ -39,7 +39,7 @@ pub(super) fn register(registry: &mut Registry) {
         "What was chosen; false when nothing was.",
         |args, context| {
             let current = current(context.system, &args.text("name")?);
-            Ok(current.map_or(Value::from(false), Value::from))
+            Ok(current.map_or_else(|| Value::from(false), Value::from))
         },
     );
     add(

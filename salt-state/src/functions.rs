@@ -22,6 +22,7 @@ mod disk;
 mod environ;
 mod event;
 mod file;
+pub(crate) mod gem;
 pub(crate) mod git;
 mod grains;
 pub(crate) mod group;
@@ -36,9 +37,11 @@ mod mine;
 pub(crate) mod mount;
 mod network;
 pub(crate) mod nftables;
+pub(crate) mod npm;
 mod pillar;
 pub(crate) mod pip;
 pub(crate) mod pkg;
+pub(crate) mod postgres;
 mod random;
 mod saltutil;
 pub(crate) mod service;
@@ -70,6 +73,7 @@ pub(crate) fn register(registry: &mut Registry) {
         environ::register,
         event::register,
         file::register,
+        gem::register,
         git::register,
         grains::register,
         group::register,
@@ -84,9 +88,11 @@ pub(crate) fn register(registry: &mut Registry) {
         mount::register,
         network::register,
         nftables::register,
+        npm::register,
         pillar::register,
         pip::register,
         pkg::register,
+        postgres::register,
         random::register,
         saltutil::register,
         service::register,

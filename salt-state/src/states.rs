@@ -58,6 +58,7 @@ mod debconf;
 mod environ;
 mod event;
 pub(crate) mod file;
+mod gem;
 mod git;
 mod grains;
 mod group;
@@ -70,9 +71,11 @@ mod locale;
 mod module;
 mod mount;
 mod nftables;
+mod npm;
 mod pip;
 mod pkg;
 mod pkgrepo;
+mod postgres;
 mod service;
 mod ssh_auth;
 mod ssh_known_hosts;
@@ -95,6 +98,7 @@ pub(crate) fn register(registry: &mut Registry) {
         environ::register,
         event::register,
         file::register,
+        gem::register,
         git::register,
         grains::register,
         group::register,
@@ -107,9 +111,11 @@ pub(crate) fn register(registry: &mut Registry) {
         module::register,
         mount::register,
         nftables::register,
+        npm::register,
         pip::register,
         pkg::register,
         pkgrepo::register,
+        postgres::register,
         service::register,
         ssh_auth::register,
         ssh_known_hosts::register,

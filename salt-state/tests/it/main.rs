@@ -24,6 +24,7 @@ mod jinja;
 mod kill;
 mod mistakes;
 mod module_functions;
+mod postgres;
 mod prediction;
 mod run_cases;
 mod runs;

@@ -340,5 +340,7 @@ replays! {
     functions_of_git_return_what_salt_returns: "git_functions", 200;
     alternatives_are_chosen_as_salt_chooses_them: "alternatives", 75;
     rules_of_nft_are_set_as_salt_sets_them: "nftables", 200;
+    gems_are_installed_as_salt_installs_them: "gem", 60;
+    packages_of_node_are_installed_as_salt_installs_them: "npm", 50;
     known_hosts_are_learnt_as_salt_learns_them: "ssh_known_hosts", 100;
 }

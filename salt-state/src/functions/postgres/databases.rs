@@ -1,0 +1,334 @@
+//! Databases of a server, their schemas and extensions.
+
+use salt_proto::{Map, Value};
+
+use super::{Answer, Server, column, literal, name};
+use crate::args::Args;
+use crate::context::Context;
+use crate::python;
+use crate::registry::{CallError, Registry};
+use crate::system::Observe;
+
+pub(super) fn register(registry: &mut Registry) {
+    let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
+        registry.add(name, signature, doc, function);
+    };
+    add(
+        "postgres.db_list",
+        "db_list(user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
+        "The databases of a server.",
+        |args, context| Ok(list(context.system, &Server::of(args, context))?.into()),
+    );
+    add(
+        "postgres.db_exists",
+        "db_exists(name, user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
+        "Whether there is a database.",
+        |args, context| {
+            let all = list(context.system, &Server::of(args, context))?;
+            Ok(all.contains_key(args.text("name")?.as_str()).into())
+        },
+    );
+    add(
+        "postgres.db_create",
+        "db_create(name, user=None, host=None, port=None, maintenance_db=None, password=None, tablespace=None, encoding=None, lc_collate=None, lc_ctype=None, owner=None, template=None, runas=None)",
+        "Makes a database.",
+        |args, context| Ok(create(args, &Server::of(args, context), context)?.into()),
+    );
+    add(
+        "postgres.db_alter",
+        "db_alter(name, user=None, host=None, port=None, maintenance_db=None, password=None, tablespace=None, owner=None, owner_recurse=False, runas=None)",
+        "Changes the owner or the place of a database.",
+        |args, context| Ok(alter(args, &Server::of(args, context), context)?.into()),
+    );
+    add(
+        "postgres.db_remove",
+        "db_remove(name, user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
+        "Removes a database.",
+        |args, context| {
+            let sql = format!("DROP DATABASE {};", name(&args.text("name")?));
+            Ok(Server::of(args, context).done(context, &sql)?.into())
+        },
+    );
+    add(
+        "postgres.owner_to",
+        "owner_to(dbname, ownername, user=None, host=None, port=None, password=None, runas=None)",
+        "Gives everything in a database to a role.",
+        |args, context| {
+            let (database, owner) = (args.text("dbname")?, args.text("ownername")?);
+            let server = Server::of(args, context).on(&database);
+            Ok(owner_to(&server, context, &owner)?.into())
+        },
+    );
+    add(
+        "postgres.schema_list",
+        "schema_list(dbname, user=None, db_user=None, db_password=None, db_host=None, db_port=None)",
+        "The schemas of a database, with their owners.",
+        |args, context| Ok(schemas(context.system, &inside(args, context)?)?.into()),
+    );
+    add(
+        "postgres.schema_exists",
+        "schema_exists(dbname, name, user=None, db_user=None, db_password=None, db_host=None, db_port=None)",
+        "Whether there is a schema.",
+        |args, context| {
+            let all = schemas(context.system, &inside(args, context)?)?;
+            Ok(all.contains_key(args.text("name")?.as_str()).into())
+        },
+    );
+    add(
+        "postgres.schema_create",
+        "schema_create(dbname, name, owner=None, user=None, db_user=None, db_password=None, db_host=None, db_port=None)",
+        "Makes a schema.",
+        |args, context| {
+            let server = inside(args, context)?;
+            let schema = args.text("name")?;
+            if schemas(context.system, &server)?.contains_key(schema.as_str()) {
+                return Ok(false.into());
+            }
+            Ok(server.done(context, &new_schema(args, &schema))?.into())
+        },
+    );
+    add(
+        "postgres.schema_remove",
+        "schema_remove(dbname, name, user=None, db_user=None, db_password=None, db_host=None, db_port=None)",
+        "Removes a schema.",
+        |args, context| {
+            let server = inside(args, context)?;
+            let schema = args.text("name")?;
+            if !schemas(context.system, &server)?.contains_key(schema.as_str()) {
+                return Ok(false.into());
+            }
+            let sql = format!("DROP SCHEMA {};", name(&schema));
+            Ok(server.done(context, &sql)?.into())
+        },
+    );
+    add(
+        "postgres.installed_extensions",
+        "installed_extensions(user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
+        "The extensions of a database.",
+        |args, context| Ok(extensions(context.system, &Server::of(args, context))?.into()),
+    );
+    add(
+        "postgres.is_installed_extension",
+        "is_installed_extension(name, user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
+        "Whether a database has an extension.",
+        |args, context| {
+            let all = extensions(context.system, &Server::of(args, context))?;
+            Ok(all.contains_key(args.text("name")?.as_str()).into())
+        },
+    );
+    add(
+        "postgres.create_extension",
+        "create_extension(name, if_not_exists=None, schema=None, ext_version=None, from_version=None, user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
+        "Adds an extension to a database.",
+        |args, context| {
+            let sql = new_extension(args)?;
+            Ok(Server::of(args, context).done(context, &sql)?.into())
+        },
+    );
+    add(
+        "postgres.drop_extension",
+        "drop_extension(name, if_exists=None, restrict=None, cascade=None, user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
+        "Removes an extension from a database.",
+        |args, context| {
+            let sql = drop_extension(args)?;
+            Ok(Server::of(args, context).done(context, &sql)?.into())
+        },
+    );
+}
+
+/// The database that a function about schemas names.
+fn inside(args: &Args, context: &Context<'_>) -> Result<Server, CallError> {
+    let low = Map::new();
+    let check = crate::states::Check::new(context, &low, false);
+    Ok(Server::of_state(args, &check).on(&args.text("dbname")?))
+}
+
+/// The databases, each with owner, encoding, collation and place.
+pub(crate) fn list(machine: &dyn Observe, server: &Server) -> Result<Map, CallError> {
+    let sql = "SELECT d.datname AS name, r.rolname AS owner, \
+               pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, \
+               d.datctype AS ctype, d.datacl AS acl, t.spcname AS tablespace \
+               FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba \
+               JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace;";
+    let rows = server.ask(machine, sql)?.unwrap_or_default();
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let part = |key: &str| column(row, key).to_owned();
+            let one = Map::from([
+                ("Owner", part("owner")),
+                ("Encoding", part("encoding")),
+                ("Collate", part("collate")),
+                ("Ctype", part("ctype")),
+                ("Access privileges", part("acl")),
+                ("Tablespace", part("tablespace")),
+            ]);
+            (part("name"), Value::from(one))
+        })
+        .collect())
+}
+
+/// Makes the database that the arguments describe.
+pub(crate) fn create(
+    args: &Args,
+    server: &Server,
+    context: &Context<'_>,
+) -> Result<bool, CallError> {
+    let mut sql = format!("CREATE DATABASE {}", name(&args.text("name")?));
+    for (argument, clause, is_name) in [
+        ("tablespace", "TABLESPACE", true),
+        ("owner", "OWNER", true),
+        ("template", "TEMPLATE", true),
+        ("encoding", "ENCODING", false),
+        ("lc_collate", "LC_COLLATE", false),
+        ("lc_ctype", "LC_CTYPE", false),
+    ] {
+        if let Some(value) = args.optional_text(argument) {
+            let value = if is_name {
+                name(&value)
+            } else {
+                literal(&value)
+            };
+            sql.push_str(&format!(" {clause} = {value}"));
+        }
+    }
+    sql.push(';');
+    server.done(context, &sql)
+}
+
+/// Changes owner and place of the database.
+pub(crate) fn alter(
+    args: &Args,
+    server: &Server,
+    context: &Context<'_>,
+) -> Result<bool, CallError> {
+    let database = args.text("name")?;
+    let mut done = true;
+    if let Some(owner) = args.optional_text("owner") {
+        if args.is_true("owner_recurse") {
+            done = owner_to(&server.clone().on(&database), context, &owner)?;
+        }
+        let sql = format!(
+            "ALTER DATABASE {} OWNER TO {};",
+            name(&database),
+            name(&owner)
+        );
+        done = done && server.done(context, &sql)?;
+    }
+    if let Some(place) = args.optional_text("tablespace") {
+        let sql = format!(
+            "ALTER DATABASE {} SET TABLESPACE {};",
+            name(&database),
+            name(&place)
+        );
+        done = done && server.done(context, &sql)?;
+    }
+    Ok(done)
+}
+
+/// Gives schemas, tables, views, sequences and functions of the database to a role.
+fn owner_to(server: &Server, context: &Context<'_>, owner: &str) -> Result<bool, CallError> {
+    let sql = "SELECT format('ALTER SCHEMA %I', n.nspname) AS change \
+               FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
+               UNION ALL SELECT format('ALTER %s %I.%I', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' \
+               WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END, n.nspname, c.relname) \
+               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               WHERE c.relkind IN ('r', 'v', 'm', 'S', 'p') AND n.nspname !~ '^pg_' \
+               AND n.nspname <> 'information_schema' \
+               AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i', 'e')) \
+               UNION ALL SELECT format('ALTER ROUTINE %s', p.oid::regprocedure) \
+               FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+               WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
+               AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e');";
+    let Some(rows) = server.ask(context.system, sql)? else {
+        return Ok(false);
+    };
+    let owner = name(owner);
+    let changes: String = rows
+        .iter()
+        .map(|row| format!(" {} OWNER TO {owner};", column(row, "change")))
+        .collect();
+    server.done(context, &format!("BEGIN;{changes} COMMIT;"))
+}
+
+/// The schemas of the database, with their owners.
+pub(crate) fn schemas(machine: &dyn Observe, server: &Server) -> Result<Map, CallError> {
+    let sql = "SELECT n.nspname AS name, r.rolname AS owner, n.nspacl AS acl \
+               FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner;";
+    let rows = server.ask(machine, sql)?.unwrap_or_default();
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let part = |key: &str| column(row, key).to_owned();
+            let one = Map::from([("owner", part("owner")), ("acl", part("acl"))]);
+            (part("name"), Value::from(one))
+        })
+        .collect())
+}
+
+/// The SQL that makes a schema.
+pub(crate) fn new_schema(args: &Args, schema: &str) -> String {
+    match args.optional_text("owner") {
+        Some(owner) => {
+            format!(
+                "CREATE SCHEMA {} AUTHORIZATION {};",
+                name(schema),
+                name(&owner)
+            )
+        }
+        None => format!("CREATE SCHEMA {};", name(schema)),
+    }
+}
+
+/// The extensions of the database.
+pub(crate) fn extensions(machine: &dyn Observe, server: &Server) -> Result<Map, CallError> {
+    let sql = "SELECT e.extname, e.extversion, e.extrelocatable, n.nspname AS schema_name \
+               FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace;";
+    let rows = server.ask(machine, sql)?.unwrap_or_default();
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let part = |key: &str| column(row, key).to_owned();
+            let one = Map::from([
+                ("extname", part("extname")),
+                ("extversion", part("extversion")),
+                ("extrelocatable", part("extrelocatable")),
+                ("schema_name", part("schema_name")),
+            ]);
+            (part("extname"), Value::from(one))
+        })
+        .collect())
+}
+
+/// The SQL that adds an extension.
+pub(crate) fn new_extension(args: &Args) -> Result<String, CallError> {
+    let mut sql = "CREATE EXTENSION ".to_owned();
+    if args.given("if_not_exists").is_none_or(Value::is_true) {
+        sql.push_str("IF NOT EXISTS ");
+    }
+    sql.push_str(&name(&args.text("name")?));
+    if let Some(schema) = args.optional_text("schema") {
+        sql.push_str(&format!(" SCHEMA {}", name(&schema)));
+    }
+    if let Some(version) = args.given("ext_version") {
+        sql.push_str(&format!(" VERSION {}", literal(&python::str(version))));
+    }
+    sql.push(';');
+    Ok(sql)
+}
+
+/// The SQL that removes an extension.
+pub(crate) fn drop_extension(args: &Args) -> Result<String, CallError> {
+    let mut sql = "DROP EXTENSION ".to_owned();
+    if args.given("if_exists").is_none_or(Value::is_true) {
+        sql.push_str("IF EXISTS ");
+    }
+    sql.push_str(&name(&args.text("name")?));
+    if args.is_true("cascade") {
+        sql.push_str(" CASCADE");
+    } else if args.is_true("restrict") {
+        sql.push_str(" RESTRICT");
+    }
+    sql.push(';');
+    Ok(sql)
+}

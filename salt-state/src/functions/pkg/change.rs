@@ -313,8 +313,9 @@ fn install(args: &Args, context: &Context<'_>) -> Answer {
                         match meant(manager, context.system, &name, &version) {
                             Some(version) => version,
                             None => {
+                                let known = manager.versions(context.system, &name).join(", ");
                                 return Err(CallError::execution(format!(
-                                    "No version matching '{name}{version}' could be found"
+                                    "Problem encountered installing package(s). Additional info follows:\n\nerrors:\n    - No version matching '{name}{version}' could be found (available: {known})"
                                 )));
                             }
                         }

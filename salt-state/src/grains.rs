@@ -13,6 +13,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use salt_proto::target::Release;
 use salt_proto::{Map, Value};
 
 use crate::system::Observe;
@@ -64,6 +65,16 @@ pub fn salt_release(config: &Map) -> String {
         "3008" => SALT_RELEASE.to_owned(),
         text if text.starts_with(|first: char| first.is_ascii_digit()) => stated,
         _ => SALT_RELEASE.to_owned(),
+    }
+}
+
+/// The rules of which line of releases are followed; see [`salt_release`].
+pub fn followed(config: &Map) -> Release {
+    let release = salt_release(config);
+    match release.split('.').next().unwrap_or_default().parse() {
+        Ok(..=3006) => Release::V3006,
+        Ok(3007) => Release::V3007,
+        _ => Release::V3008,
     }
 }
 

@@ -22,6 +22,7 @@ use salt_proto::{Map, Value};
 use crate::args::Args;
 use crate::context::{Context, MinionData};
 use crate::diagnostic::{Document, Documents, Place};
+use crate::grains;
 use crate::jinja;
 use crate::registry::CallError;
 use crate::sources::Sources;
@@ -120,7 +121,8 @@ pub struct World<'a> {
     pub decrypt: Option<&'a Decrypt<'a>>,
     /// Runs renderers that are Python code.
     pub foreign: Option<&'a ForeignRenderer<'a>>,
-    /// Which release's behaviour to show where they differ.
+    /// Which release's behaviour to show where they differ; `salt_release` of the minion's
+    /// configuration says so.
     pub release: Release,
     machine: Option<&'a Machine<'a>>,
     documents: RefCell<Documents>,
@@ -237,7 +239,7 @@ impl<'a> World<'a> {
             outside: None,
             decrypt: None,
             foreign: None,
-            release: Release::default(),
+            release: grains::followed(&minion.config),
             machine: None,
             documents: RefCell::default(),
             grains: OnceCell::new(),

@@ -166,14 +166,10 @@ impl<'a> Rehearsal<'a> {
         Ok(())
     }
 
-    /// Notes that something needs more than files; refused while it is tried out.
-    fn leave(&self) -> io::Result<()> {
-        let mut layer = self.layer();
-        if layer.journal.is_none() {
-            return Ok(());
-        }
-        layer.beyond = true;
-        Err(Errno::NOTSUP.into())
+    /// Notes that what is tried out needs more than files.
+    fn refuse(&self) -> io::Error {
+        self.layer().beyond = true;
+        Errno::NOTSUP.into()
     }
 
     /// An account by the file that holds it, where that was changed; what was never in the
@@ -519,27 +515,24 @@ impl System for Rehearsal<'_> {
         })
     }
 
+    /// Outside of [`Rehearsal::try_out`] a command is taken for a question.
     fn run(&self, command: &Command) -> Result<Output, CommandError> {
-        self.leave()
-            .map_err(|error| CommandError::start(&command.program, error))?;
-        self.below.run(command)
+        if self.layer().journal.is_none() {
+            return self.below.query(command);
+        }
+        Err(CommandError::start(&command.program, self.refuse()))
     }
 
     fn start(&self, command: &Command) -> Result<u32, CommandError> {
-        self.leave()
-            .map_err(|error| CommandError::start(&command.program, error))?;
-        self.below.start(command)
+        Err(CommandError::start(&command.program, self.refuse()))
     }
 
     fn converse(&self, command: &Command) -> Result<Box<dyn Conversation>, CommandError> {
-        self.leave()
-            .map_err(|error| CommandError::start(&command.program, error))?;
-        self.below.converse(command)
+        Err(CommandError::start(&command.program, self.refuse()))
     }
 
-    fn signal(&self, pid: u32, signal: i32) -> io::Result<()> {
-        self.leave()?;
-        self.below.signal(pid, signal)
+    fn signal(&self, _pid: u32, _signal: i32) -> io::Result<()> {
+        Err(self.refuse())
     }
 
     fn set_env(&self, name: &OsStr, value: Option<&OsStr>) {

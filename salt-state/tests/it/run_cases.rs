@@ -152,7 +152,7 @@ impl Case {
         let mut config = Map::from([
             ("cachedir", Value::from(cache)),
             ("default_top", "base".into()),
-            ("state_release", release.into()),
+            ("salt_release", release.into()),
         ]);
         if let Some(Value::Map(more)) = meta.get("config") {
             config.extend(more.clone());

@@ -12,6 +12,7 @@ use crate::compile::{self, Chunk, Compiled, Inputs, NO_MATCH, What};
 use crate::context::{Context, MinionData};
 use crate::engine::{self, Mode, Report};
 use crate::foreign::{self, ForeignKind};
+use crate::grains;
 use crate::pillar;
 use crate::python;
 use crate::registry::{CallError, Registry};
@@ -309,15 +310,6 @@ impl Setup {
     }
 }
 
-/// Which release's rules: `state_release` in the configuration, for comparing releases.
-pub(super) fn release(context: &Context<'_>) -> Release {
-    match context.setting("state_release") {
-        Some("3006") => Release::V3006,
-        Some("3007") => Release::V3007,
-        _ => Release::default(),
-    }
-}
-
 /// Reads the arguments that all of these functions share.
 fn set_up(args: &Args, context: &Context<'_>) -> Result<Setup, CallError> {
     let mut minion = context.minion.clone();
@@ -382,7 +374,7 @@ fn set_up(args: &Args, context: &Context<'_>) -> Result<Setup, CallError> {
         mode: Mode {
             test,
             mock: args.is_true("mock"),
-            release: release(context),
+            release: grains::followed(&minion.config),
             first: 0,
             exact: false,
         },
@@ -509,8 +501,7 @@ fn compile_source(setup: &Setup, source: Source, context: &Context<'_>) -> Compi
     let functions = RegistryFunctions::new(context);
     let machine = Machine::new(context.system, &setup.minion.config);
     let sources = context.sources.unwrap_or(&nothing);
-    let mut world = World::new(&setup.minion, sources, &functions).on(&machine);
-    world.release = setup.mode.release;
+    let world = World::new(&setup.minion, sources, &functions).on(&machine);
     let mut inputs = Inputs::new(&world);
     inputs.modules = context.registry;
     inputs.exclude.clone_from(&setup.exclude);

@@ -324,7 +324,12 @@ fn parts_of_files() -> BoxedStrategy<Declared> {
                     "create: true"
                 ],
             ])
-            .prop_map(|lines| lines.into_iter().map(str::to_owned).collect())
+            // What is indented after the line before it is another line, as with Salt, and
+            // is put in again.
+            .prop_map(|lines| {
+                let lines = lines.into_iter().chain(["indent: false"]);
+                lines.map(str::to_owned).collect()
+            })
         ),
         at_path(
             "file.comment",

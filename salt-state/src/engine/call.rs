@@ -463,7 +463,7 @@ fn exactly(
             let failed = done
                 .as_ref()
                 .map_or(true, |done| done.result == Some(false));
-            (done, !dry && !(failed && engine.unforeseen))
+            (done, !(dry || failed && engine.unforeseen))
         }),
         Prepared::Settled(_) => None,
     };

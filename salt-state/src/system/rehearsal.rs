@@ -261,7 +261,7 @@ impl Observe for Rehearsal<'_> {
         let there = path
             .ancestors()
             .find(|path| self.below.exists(path))
-            .unwrap_or(Path::new("/"));
+            .unwrap_or_else(|| Path::new("/"));
         self.below.filesystem(there)
     }
 

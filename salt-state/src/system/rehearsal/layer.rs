@@ -19,6 +19,9 @@ const LINK_LIMIT: usize = 40;
 /// counts.
 const FIRST_INODE: u64 = 1 << 63;
 
+/// What the layer said of a path before it was changed; `None`: nothing.
+type Before = (PathBuf, Option<Option<Arc<Entry>>>);
+
 /// What differs from the machine below.
 #[derive(Default)]
 pub(super) struct Layer {
@@ -31,7 +34,7 @@ pub(super) struct Layer {
     /// Something was asked for that cannot be tried out.
     pub(super) beyond: bool,
     /// How to take back what is being tried.
-    pub(super) journal: Option<Vec<(PathBuf, Option<Option<Arc<Entry>>>)>>,
+    pub(super) journal: Option<Vec<Before>>,
 }
 
 #[derive(Clone, Debug)]

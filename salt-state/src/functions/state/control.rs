@@ -261,7 +261,8 @@ pub(super) fn conflict(args: &Args, context: &Context<'_>) -> Option<Value> {
             _ => 0,
         };
         // Only a daemon comes back to what waits in a file; a call of its own waits here.
-        let kept = context.fire_local.is_some() && crate::grains::followed(&context.minion.config) >= Release::V3008;
+        let kept = context.fire_local.is_some()
+            && crate::grains::followed(&context.minion.config) >= Release::V3008;
         let waiting = if kept {
             queued(context)
         } else {

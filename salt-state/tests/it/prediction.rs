@@ -243,7 +243,7 @@ fn fake() -> FakeSystem {
 }
 
 proptest! {
-    #![proptest_config(config(256))]
+    #![proptest_config(config(100))]
 
     #[test]
     fn what_is_predicted_happens_in_memory(
@@ -256,7 +256,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(24))]
+    #![proptest_config(config(12))]
 
     /// Commands run inside the directory, so users, groups and commands need the right to
     /// change the root directory; without it the files alone are judged.

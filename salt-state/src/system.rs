@@ -23,6 +23,8 @@ mod fake;
 mod host;
 mod hostname;
 mod metadata;
+mod pass_on;
+mod paths;
 mod probe;
 mod record;
 mod rehearsal;

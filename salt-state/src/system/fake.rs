@@ -5,13 +5,14 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 
 use super::metadata::Environment;
+use super::paths::{self, Seen, found, names};
 use super::{
     Command, CommandError, FileKind, FilesystemUsage, Identity, Interface, Kernel, Metadata, Node,
     Observe, Output, Protocol, System, Timestamp, WriteOptions,
@@ -364,34 +365,14 @@ impl State {
 
     /// The path without links; the last component need not exist.
     fn resolve(&self, path: &Path, follow: bool) -> io::Result<PathBuf> {
-        let mut done = PathBuf::from("/");
-        let mut todo: Vec<OsString> = names(path).into_iter().rev().collect();
-        let mut links = 0;
-        while let Some(name) = todo.pop() {
-            if name == ".." {
-                done.pop();
-                continue;
-            }
-            let here = done.join(&name);
-            match self.inode(&here).map(|found| &found.content) {
-                Some(Content::Link(target)) if follow || !todo.is_empty() => {
-                    links += 1;
-                    if links > 40 {
-                        return Err(Errno::LOOP.into());
-                    }
-                    if target.is_absolute() {
-                        done = PathBuf::from("/");
-                    }
-                    todo.extend(names(target).into_iter().rev());
-                }
-                Some(Content::Directory) => done = here,
-                Some(_) if todo.is_empty() => done = here,
-                Some(_) => return Err(Errno::NOTDIR.into()),
-                None if todo.is_empty() => done = here,
-                None => return Err(Errno::NOENT.into()),
-            }
-        }
-        Ok(done)
+        paths::resolve(path, follow, |here| {
+            Ok(match self.inode(here).map(|found| &found.content) {
+                None => Seen::Nothing,
+                Some(Content::Link(target)) => Seen::Link(target.clone()),
+                Some(Content::Directory) => Seen::Directory,
+                Some(Content::File(_) | Content::Node(_)) => Seen::Other,
+            })
+        })
     }
 
     /// A resolved path that is free and whose directory exists.
@@ -443,34 +424,8 @@ impl State {
     }
 }
 
-fn names(path: &Path) -> Vec<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            _ => None,
-        })
-        .collect()
-}
-
 fn plain(path: &Path) -> PathBuf {
     Path::new("/").join(names(path).iter().collect::<PathBuf>())
-}
-
-/// A missing path as `None`, the rest as it is.
-fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 impl Observe for FakeSystem {

@@ -2,14 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
+use super::pass_on::pass_on;
 use super::{
-    Command, CommandError, Conversation, FilesystemUsage, Group, Identity, Interface, Kernel,
-    Metadata, Node, Observe, Output, Protocol, System, Timestamp, User, WriteOptions,
+    Command, CommandError, Conversation, Node, Observe, Output, System, Timestamp, WriteOptions,
 };
 
 /// One thing that was done, in the order it was asked for. Failed attempts count too.
@@ -102,97 +100,13 @@ impl<'a> Recorder<'a> {
 }
 
 impl Observe for Recorder<'_> {
-    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        self.inner.metadata(path)
-    }
-
-    fn link_metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        self.inner.link_metadata(path)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
-        self.inner.open(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        self.inner.list(path)
-    }
-
-    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        self.inner.read_link(path)
-    }
-
-    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
-        self.inner.canonicalize(path)
-    }
-
-    fn filesystem(&self, path: &Path) -> io::Result<FilesystemUsage> {
-        self.inner.filesystem(path)
-    }
+    pass_on!(inner: metadata, link_metadata, open, list, read_link, canonicalize, filesystem);
+    pass_on!(inner: identity, kernel, interfaces, probe, environment, now, sleep, interrupted, random);
+    pass_on!(inner: users, groups, user, user_by_id, group, group_by_id);
 
     fn query(&self, command: &Command) -> Result<Output, CommandError> {
         self.note(Action::Query(command.clone()));
         self.inner.query(command)
-    }
-
-    fn identity(&self) -> Identity {
-        self.inner.identity()
-    }
-
-    fn kernel(&self) -> Kernel {
-        self.inner.kernel()
-    }
-
-    fn interfaces(&self) -> io::Result<Vec<Interface>> {
-        self.inner.interfaces()
-    }
-
-    fn probe(&self, at: SocketAddr, protocol: Protocol, timeout: Duration) -> io::Result<()> {
-        self.inner.probe(at, protocol, timeout)
-    }
-
-    fn environment(&self) -> Vec<(OsString, OsString)> {
-        self.inner.environment()
-    }
-
-    fn now(&self) -> SystemTime {
-        self.inner.now()
-    }
-
-    fn sleep(&self, time: Duration) {
-        self.inner.sleep(time);
-    }
-
-    fn interrupted(&self) -> Option<i32> {
-        self.inner.interrupted()
-    }
-
-    fn random(&self, into: &mut [u8]) {
-        self.inner.random(into);
-    }
-
-    fn users(&self) -> io::Result<Vec<User>> {
-        self.inner.users()
-    }
-
-    fn groups(&self) -> io::Result<Vec<Group>> {
-        self.inner.groups()
-    }
-
-    fn user(&self, name: &str) -> io::Result<Option<User>> {
-        self.inner.user(name)
-    }
-
-    fn user_by_id(&self, uid: u32) -> io::Result<Option<User>> {
-        self.inner.user_by_id(uid)
-    }
-
-    fn group(&self, name: &str) -> io::Result<Option<Group>> {
-        self.inner.group(name)
-    }
-
-    fn group_by_id(&self, gid: u32) -> io::Result<Option<Group>> {
-        self.inner.group_by_id(gid)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Cursor, Read};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,9 +11,11 @@ use rustix::io::Errno;
 
 use super::accounts::{parse_group, parse_user};
 use super::metadata::Environment;
+use super::pass_on::pass_on;
+use super::paths::found;
 use super::{
-    Command, CommandError, Conversation, FileKind, FilesystemUsage, Group, Identity, Interface,
-    Kernel, Metadata, Node, Observe, Output, Protocol, System, Timestamp, User, WriteOptions,
+    Command, CommandError, Conversation, FileKind, FilesystemUsage, Group, Metadata, Node, Observe,
+    Output, System, Timestamp, User, WriteOptions,
 };
 
 mod layer;
@@ -72,11 +73,11 @@ impl<'a> Rehearsal<'a> {
     /// than there should be), everything is as before, and in the second case the answer
     /// is `None`.
     pub fn try_out<T>(&self, something: impl FnOnce() -> (T, bool)) -> Option<T> {
-        let bytes = {
+        let (bytes, environment) = {
             let mut layer = self.layer();
             layer.journal = Some(Vec::new());
             layer.beyond = false;
-            layer.bytes
+            (layer.bytes, layer.environment.clone())
         };
         let (done, keep) = something();
         let mut layer = self.layer();
@@ -84,6 +85,7 @@ impl<'a> Rehearsal<'a> {
         let beyond = std::mem::take(&mut layer.beyond);
         if beyond || !keep {
             layer.bytes = bytes;
+            layer.environment = environment;
             for (path, before) in journal.into_iter().rev() {
                 match before {
                     Some(before) => layer.names.insert(path, before),
@@ -100,17 +102,9 @@ impl<'a> Rehearsal<'a> {
 
     fn found(&self, path: &Path, follow: bool) -> io::Result<Option<Arc<Entry>>> {
         let layer = self.layer();
-        match layer.resolve(self.below, path, follow) {
-            Ok(path) => layer.at(self.below, &path),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        match found(layer.resolve(self.below, path, follow))? {
+            Some(path) => layer.at(self.below, &path),
+            None => Ok(None),
         }
     }
 
@@ -200,6 +194,8 @@ impl<'a> Rehearsal<'a> {
 }
 
 impl Observe for Rehearsal<'_> {
+    pass_on!(below: query, identity, kernel, interfaces, probe, interrupted, random);
+
     fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         Ok(self.found(path, true)?.map(|found| found.facts.clone()))
     }
@@ -265,26 +261,6 @@ impl Observe for Rehearsal<'_> {
         self.below.filesystem(there)
     }
 
-    fn query(&self, command: &Command) -> Result<Output, CommandError> {
-        self.below.query(command)
-    }
-
-    fn identity(&self) -> Identity {
-        self.below.identity()
-    }
-
-    fn kernel(&self) -> Kernel {
-        self.below.kernel()
-    }
-
-    fn interfaces(&self) -> io::Result<Vec<Interface>> {
-        self.below.interfaces()
-    }
-
-    fn probe(&self, at: SocketAddr, protocol: Protocol, timeout: Duration) -> io::Result<()> {
-        self.below.probe(at, protocol, timeout)
-    }
-
     fn environment(&self) -> Environment {
         let own = self.layer().environment.clone();
         own.unwrap_or_else(|| self.below.environment())
@@ -298,14 +274,6 @@ impl Observe for Rehearsal<'_> {
     /// Takes no time.
     fn sleep(&self, time: Duration) {
         self.layer().slept += time;
-    }
-
-    fn interrupted(&self) -> Option<i32> {
-        self.below.interrupted()
-    }
-
-    fn random(&self, into: &mut [u8]) {
-        self.below.random(into);
     }
 
     fn user(&self, name: &str) -> io::Result<Option<User>> {

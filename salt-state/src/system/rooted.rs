@@ -2,18 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
-use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::{Path, PathBuf};
 
 use super::host::process;
+use super::pass_on::pass_on;
+use super::paths::{self, Seen};
 use super::{
-    Command, CommandError, FileKind, FilesystemUsage, Host, Identity, Interface, Kernel, Metadata,
-    Node, Observe, Output, Protocol, System, Timestamp, WriteOptions,
+    Command, CommandError, FileKind, FilesystemUsage, Host, Identity, Metadata, Node, Observe,
+    Output, System, Timestamp, WriteOptions,
 };
-
-/// How many links one path may go through, as in the kernel.
-const LINK_LIMIT: usize = 40;
 
 /// An image or container tree: every path is taken below `root`, links included, and
 /// commands run with `root` as their root directory.
@@ -44,51 +41,28 @@ impl Rooted {
     /// Where `path` of the tree is on this machine, its links followed within the tree;
     /// the last component's link only with `follow`.
     fn resolve(&self, path: &Path, follow: bool) -> io::Result<PathBuf> {
-        let mut done = PathBuf::new();
-        let mut todo: Vec<OsString> = names(path).into_iter().rev().collect();
-        let mut links = 0;
-        while let Some(name) = todo.pop() {
-            if name == ".." {
-                done.pop();
-                continue;
-            }
-            let here = self.root.join(&done).join(&name);
-            let is_last = todo.is_empty();
-            if is_last && !follow {
-                done.push(name);
-                continue;
-            }
-            match self.host.link_metadata(&here)? {
+        let inside = paths::resolve(path, follow, |here| {
+            let here = self.below(here);
+            Ok(match self.host.link_metadata(&here)? {
                 Some(found) if found.kind == FileKind::Symlink => {
-                    links += 1;
-                    if links > LINK_LIMIT {
-                        return Err(rustix::io::Errno::LOOP.into());
-                    }
-                    let target = self.host.read_link(&here)?;
-                    if target.is_absolute() {
-                        done = PathBuf::new();
-                    }
-                    todo.extend(names(&target).into_iter().rev());
+                    Seen::Link(self.host.read_link(&here)?)
                 }
-                _ => done.push(name),
-            }
-        }
-        Ok(self.root.join(done))
+                // What is missing or no directory is found out where the path is used.
+                _ => Seen::Directory,
+            })
+        })?;
+        Ok(self.below(&inside))
+    }
+
+    /// A path without links, taken below the root.
+    fn below(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 }
 
-/// The names in a path, `.` left out.
-fn names(path: &Path) -> Vec<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-        })
-        .collect()
-}
-
 impl Observe for Rooted {
+    pass_on!(host: kernel, interfaces, probe, environment, now, sleep, interrupted, random);
+
     fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         self.host.link_metadata(&self.resolve(path, true)?)
     }
@@ -133,34 +107,6 @@ impl Observe for Rooted {
             cwd: PathBuf::from("/"),
             ..self.host.identity()
         }
-    }
-
-    fn kernel(&self) -> Kernel {
-        self.host.kernel()
-    }
-
-    fn interfaces(&self) -> io::Result<Vec<Interface>> {
-        self.host.interfaces()
-    }
-
-    fn probe(&self, at: SocketAddr, protocol: Protocol, timeout: Duration) -> io::Result<()> {
-        self.host.probe(at, protocol, timeout)
-    }
-
-    fn environment(&self) -> Vec<(OsString, OsString)> {
-        self.host.environment()
-    }
-
-    fn now(&self) -> SystemTime {
-        self.host.now()
-    }
-
-    fn sleep(&self, time: Duration) {
-        self.host.sleep(time);
-    }
-
-    fn random(&self, into: &mut [u8]) {
-        self.host.random(into);
     }
 }
 

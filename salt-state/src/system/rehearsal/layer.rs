@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
 
 use crate::system::metadata::Environment;
+use crate::system::paths::{self, Seen};
 use crate::system::{FileKind, Metadata, Observe, Timestamp};
-
-/// How many links one path may go through, as in the kernel.
-const LINK_LIMIT: usize = 40;
 
 /// Numbers of files that are there only in a rehearsal start here, where no file system
 /// counts.
@@ -87,42 +85,17 @@ impl Layer {
         path: &Path,
         follow: bool,
     ) -> io::Result<PathBuf> {
-        let mut done = PathBuf::from("/");
-        let from = if path.is_absolute() {
-            path.to_owned()
-        } else {
-            below.identity().cwd.join(path)
-        };
-        let mut todo: Vec<OsString> = parts(&from).into_iter().rev().collect();
-        let mut links = 0;
-        while let Some(name) = todo.pop() {
-            if name == ".." {
-                done.pop();
-                continue;
-            }
-            let here = done.join(&name);
-            match self
-                .at(below, &here)?
-                .as_deref()
-                .map(|found| &found.content)
-            {
-                Some(Content::Link(target)) if follow || !todo.is_empty() => {
-                    links += 1;
-                    if links > LINK_LIMIT {
-                        return Err(Errno::LOOP.into());
-                    }
-                    if target.is_absolute() {
-                        done = PathBuf::from("/");
-                    }
-                    todo.extend(parts(target).into_iter().rev());
-                }
-                Some(Content::Directory { .. }) => done = here,
-                Some(_) | None if todo.is_empty() => done = here,
-                Some(_) => return Err(Errno::NOTDIR.into()),
-                None => return Err(Errno::NOENT.into()),
-            }
-        }
-        Ok(done)
+        let from = below.identity().cwd.join(path);
+        paths::resolve(&from, follow, |here| {
+            Ok(match self.at(below, here)?.as_deref() {
+                None => Seen::Nothing,
+                Some(found) => match &found.content {
+                    Content::Link(target) => Seen::Link(target.clone()),
+                    Content::Directory { .. } => Seen::Directory,
+                    Content::Bytes(_) | Content::Below(_) => Seen::Other,
+                },
+            })
+        })
     }
 
     /// The names in a directory, sorted.
@@ -245,15 +218,4 @@ pub(super) fn join(path: &Path, below: &Path) -> PathBuf {
     } else {
         path.join(below)
     }
-}
-
-/// The names in a path, `.` left out.
-fn parts(path: &Path) -> Vec<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-        })
-        .collect()
 }

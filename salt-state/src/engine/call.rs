@@ -391,30 +391,43 @@ enum Prepared {
 
 /// Asks the conditions, then the state.
 fn prepare(engine: &Engine<'_>, low: &Map, test: bool) -> Result<Prepared, CallError> {
-    engine.with(|context| {
-        if conditions::has_any(low) {
-            // A function that is a condition cannot change the machine in a dry run.
-            let verdict = if test {
-                context.asking(|context| conditions::ask(low, context))
-            } else {
-                conditions::ask(low, context)
-            };
-            match verdict {
-                Ok(verdict) if verdict.skip => {
-                    let mut entry = Map::new();
-                    entry.insert("result", true);
-                    entry.insert("name", low.get("name").cloned().unwrap_or_default());
-                    entry.insert("changes", Map::new());
-                    entry.insert("comment", verdict.comment());
-                    entry.insert("__sls__", low.get("__sls__").cloned().unwrap_or_default());
-                    entry.insert("__id__", low.get("__id__").cloned().unwrap_or_default());
-                    entry.insert("skip_watch", true);
-                    return Ok(Prepared::Settled(entry.into()));
-                }
-                Ok(_) => {}
-                Err(error) => return Ok(Prepared::Settled(raised(low, &error))),
-            }
+    match engine.with(|context| skipped(low, context, test)) {
+        Some(entry) => Ok(Prepared::Settled(entry)),
+        None => look(engine, low, test),
+    }
+}
+
+/// The entry of a chunk that its conditions leave alone, or that cannot ask them.
+fn skipped(low: &Map, context: &Context<'_>, test: bool) -> Option<Value> {
+    if !conditions::has_any(low) {
+        return None;
+    }
+    // A function that is a condition cannot change the machine in a dry run.
+    let verdict = if test {
+        context.asking(|context| conditions::ask(low, context))
+    } else {
+        conditions::ask(low, context)
+    };
+    match verdict {
+        Ok(verdict) if verdict.skip => {
+            let mut entry = Map::new();
+            entry.insert("result", true);
+            entry.insert("name", low.get("name").cloned().unwrap_or_default());
+            entry.insert("changes", Map::new());
+            entry.insert("comment", verdict.comment());
+            entry.insert("__sls__", low.get("__sls__").cloned().unwrap_or_default());
+            entry.insert("__id__", low.get("__id__").cloned().unwrap_or_default());
+            entry.insert("skip_watch", true);
+            Some(entry.into())
         }
+        Ok(_) => None,
+        Err(error) => Some(raised(low, &error)),
+    }
+}
+
+/// What the state says.
+fn look(engine: &Engine<'_>, low: &Map, test: bool) -> Result<Prepared, CallError> {
+    engine.with(|context| {
         let mut filled = low.clone();
         if let Err(error) = slots::fill(&mut filled, context) {
             return Ok(Prepared::Settled(raised(low, &error)));
@@ -456,8 +469,8 @@ fn exactly(
         }
         return Ok(Ok(plan.exactly()));
     }
-    // It may decide otherwise when it is not a dry run.
-    let done = match prepare(engine, low, false)? {
+    // It may decide otherwise when it is not a dry run. Its conditions have been asked.
+    let done = match look(engine, low, false)? {
         Prepared::Plan(plan) => rehearsal.try_out(|| {
             let done = engine.with(|context| plan.carry_out(context));
             let failed = done

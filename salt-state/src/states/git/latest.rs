@@ -278,13 +278,8 @@ struct Local {
 impl Local {
     fn look(wanted: &Wanted, machine: &dyn Observe) -> Result<Self, CallError> {
         let git = wanted.git(machine);
-        let ask = |words: &[&str]| -> Result<Option<String>, CallError> {
-            let output = tools::tried(machine, &git.clone().args(words.iter().copied()))?;
-            Ok(output
-                .is_success()
-                .then(|| output.stdout_text().trim_end().to_owned()))
-        };
-        let head = ask(&["rev-parse", "--verify", "--quiet", "HEAD"])?;
+        let ask = |words: &[&str]| answer(machine, git.clone().args(words.iter().copied()));
+        let head = commit_at(wanted, machine, "HEAD")?;
         let branch = ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])?;
         let upstream = match (&head, &branch) {
             (Some(_), Some(branch)) => Self::upstream_of(wanted, machine, branch)?,
@@ -302,7 +297,7 @@ impl Local {
             }
         }
         let name = format!("refs/remotes/{}/{}", wanted.remote, wanted.rev);
-        let remote_branch = ask(&["rev-parse", "--verify", "--quiet", &name])?;
+        let remote_branch = commit_at(wanted, machine, &name)?;
         let url = ask(&["remote", "--verbose"])?
             .unwrap_or_default()
             .lines()
@@ -332,12 +327,8 @@ impl Local {
         branch: &str,
     ) -> Result<Option<String>, CallError> {
         let name = format!("{branch}@{{upstream}}");
-        let command = wanted.git(machine);
-        let command = command.args(["rev-parse", "--abbrev-ref", name.as_str()]);
-        let output = tools::tried(machine, &command)?;
-        Ok(output
-            .is_success()
-            .then(|| output.stdout_text().trim().to_owned()))
+        let words = ["rev-parse", "--abbrev-ref", name.as_str()];
+        answer(machine, wanted.git(machine).args(words))
     }
 
     fn branch_commit(
@@ -345,14 +336,26 @@ impl Local {
         machine: &dyn Observe,
         branch: &str,
     ) -> Result<Option<String>, CallError> {
-        let name = format!("refs/heads/{branch}");
-        let command = wanted.git(machine);
-        let command = command.args(["rev-parse", "--verify", "--quiet", name.as_str()]);
-        let output = tools::tried(machine, &command)?;
-        Ok(output
-            .is_success()
-            .then(|| output.stdout_text().trim().to_owned()))
+        commit_at(wanted, machine, &format!("refs/heads/{branch}"))
     }
+}
+
+/// What a command of git prints, if it succeeds.
+fn answer(machine: &dyn Observe, command: Command) -> Result<Option<String>, CallError> {
+    let output = tools::tried(machine, &command)?;
+    Ok(output
+        .is_success()
+        .then(|| output.stdout_text().trim_end().to_owned()))
+}
+
+/// The commit that a name stands for in the checkout, if it stands for one.
+fn commit_at(
+    wanted: &Wanted,
+    machine: &dyn Observe,
+    name: &str,
+) -> Result<Option<String>, CallError> {
+    let words = ["rev-parse", "--verify", "--quiet", name];
+    answer(machine, wanted.git(machine).args(words))
 }
 
 /// The whole name of a commit, if the checkout has it.
@@ -361,13 +364,7 @@ fn known(
     machine: &dyn Observe,
     commit: &str,
 ) -> Result<Option<String>, CallError> {
-    let name = format!("{commit}^{{commit}}");
-    let command = wanted.git(machine);
-    let command = command.args(["rev-parse", "--verify", "--quiet", name.as_str()]);
-    let output = tools::tried(machine, &command)?;
-    Ok(output
-        .is_success()
-        .then(|| output.stdout_text().trim().to_owned()))
+    commit_at(wanted, machine, &format!("{commit}^{{commit}}"))
 }
 
 /// Whether a branch at `from` comes to `to` without losing anything.

@@ -8,7 +8,7 @@ use salt_proto::{Map, Value};
 
 use super::tool;
 use crate::args::Args;
-use crate::context::Context;
+use crate::context::{Context, MinionData};
 use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::system::{Command, Observe, Output};
@@ -141,7 +141,7 @@ impl Server {
 
     /// As the states name it: `db_user`, `db_host`, `db_port`, `db_password`, and `user`
     /// for who runs psql.
-    pub(crate) fn of_state(args: &Args, check: &crate::states::Check<'_>) -> Self {
+    pub(crate) fn of_state(args: &Args, minion: &MinionData, machine: &dyn Observe) -> Self {
         let renamed = |key| match key {
             "user" => "db_user",
             "host" => "db_host",
@@ -149,12 +149,12 @@ impl Server {
             "password" => "db_password",
             other => other,
         };
-        Self::with(args, check.minion, check.system, renamed, "user")
+        Self::with(args, minion, machine, renamed, "user")
     }
 
     fn with(
         args: &Args,
-        minion: &crate::context::MinionData,
+        minion: &MinionData,
         machine: &dyn Observe,
         key: impl Fn(&'static str) -> &'static str,
         runas: &str,

@@ -138,9 +138,8 @@ pub(super) fn register(registry: &mut Registry) {
 
 /// The database that a function about schemas names.
 fn inside(args: &Args, context: &Context<'_>) -> Result<Server, CallError> {
-    let low = Map::new();
-    let check = crate::states::Check::new(context, &low, false);
-    Ok(Server::of_state(args, &check).on(&args.text("dbname")?))
+    let server = Server::of_state(args, context.minion, context.system);
+    Ok(server.on(&args.text("dbname")?))
 }
 
 /// The databases, each with owner, encoding, collation and place.
@@ -150,20 +149,34 @@ pub(crate) fn list(machine: &dyn Observe, server: &Server) -> Result<Map, CallEr
                d.datctype AS ctype, d.datacl AS acl, t.spcname AS tablespace \
                FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba \
                JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace;";
+    let columns = [
+        ("Owner", "owner"),
+        ("Encoding", "encoding"),
+        ("Collate", "collate"),
+        ("Ctype", "ctype"),
+        ("Access privileges", "acl"),
+        ("Tablespace", "tablespace"),
+    ];
+    by_name(machine, server, sql, "name", &columns)
+}
+
+/// The rows that a query answers with, by the column that names them: each with the columns
+/// that are shown, as they are called there.
+fn by_name(
+    machine: &dyn Observe,
+    server: &Server,
+    sql: &str,
+    named: &str,
+    columns: &[(&str, &str)],
+) -> Result<Map, CallError> {
     let rows = server.ask(machine, sql)?.unwrap_or_default();
     Ok(rows
         .iter()
         .map(|row| {
-            let part = |key: &str| column(row, key).to_owned();
-            let one = Map::from([
-                ("Owner", part("owner")),
-                ("Encoding", part("encoding")),
-                ("Collate", part("collate")),
-                ("Ctype", part("ctype")),
-                ("Access privileges", part("acl")),
-                ("Tablespace", part("tablespace")),
-            ]);
-            (part("name"), Value::from(one))
+            let shown = columns
+                .iter()
+                .map(|(shown, key)| (*shown, column(row, key)));
+            (column(row, named), Value::from(shown.collect::<Map>()))
         })
         .collect())
 }
@@ -255,15 +268,8 @@ fn owner_to(server: &Server, context: &Context<'_>, owner: &str) -> Result<bool,
 pub(crate) fn schemas(machine: &dyn Observe, server: &Server) -> Result<Map, CallError> {
     let sql = "SELECT n.nspname AS name, r.rolname AS owner, n.nspacl AS acl \
                FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner;";
-    let rows = server.ask(machine, sql)?.unwrap_or_default();
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let part = |key: &str| column(row, key).to_owned();
-            let one = Map::from([("owner", part("owner")), ("acl", part("acl"))]);
-            (part("name"), Value::from(one))
-        })
-        .collect())
+    let columns = [("owner", "owner"), ("acl", "acl")];
+    by_name(machine, server, sql, "name", &columns)
 }
 
 /// The SQL that makes a schema.
@@ -284,20 +290,8 @@ pub(crate) fn new_schema(args: &Args, schema: &str) -> String {
 pub(crate) fn extensions(machine: &dyn Observe, server: &Server) -> Result<Map, CallError> {
     let sql = "SELECT e.extname, e.extversion, e.extrelocatable, n.nspname AS schema_name \
                FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace;";
-    let rows = server.ask(machine, sql)?.unwrap_or_default();
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let part = |key: &str| column(row, key).to_owned();
-            let one = Map::from([
-                ("extname", part("extname")),
-                ("extversion", part("extversion")),
-                ("extrelocatable", part("extrelocatable")),
-                ("schema_name", part("schema_name")),
-            ]);
-            (part("extname"), Value::from(one))
-        })
-        .collect())
+    let columns = ["extname", "extversion", "extrelocatable", "schema_name"].map(|key| (key, key));
+    by_name(machine, server, sql, "extname", &columns)
 }
 
 /// The SQL that adds an extension.

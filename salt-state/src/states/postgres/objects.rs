@@ -62,7 +62,7 @@ fn same_locale(stated: &str, there: &str) -> bool {
 
 fn database_present(args: &Args, check: &Check<'_>) -> Answer {
     let name = args.text("name")?;
-    let server = Server::of_state(args, check);
+    let server = Server::of_state(args, check.minion, check.system);
     let all = tools::list(check.system, &server)?;
     let args = args.clone();
     let Some(there) = all.get(name.as_str()).and_then(Value::as_map) else {
@@ -126,7 +126,7 @@ fn one(server: Server, sql: String, name: &str, word: &str, texts: [String; 3]) 
 
 fn database_absent(args: &Args, check: &Check<'_>) -> Answer {
     let name = args.text("name")?;
-    let server = Server::of_state(args, check);
+    let server = Server::of_state(args, check.minion, check.system);
     if !tools::list(check.system, &server)?.contains_key(name.as_str()) {
         return Ok(Plan::unchanged(format!(
             "Database {name} is not present, so it cannot be removed"
@@ -152,7 +152,7 @@ fn database_absent(args: &Args, check: &Check<'_>) -> Answer {
 
 fn schema_present(args: &Args, check: &Check<'_>) -> Answer {
     let (database, name) = (args.text("dbname")?, args.text("name")?);
-    let server = Server::of_state(args, check).on(&database);
+    let server = Server::of_state(args, check.minion, check.system).on(&database);
     if tools::schemas(check.system, &server)?.contains_key(name.as_str()) {
         return Ok(Plan::unchanged(format!(
             "Schema {name} already exists in database {database}"
@@ -169,7 +169,7 @@ fn schema_present(args: &Args, check: &Check<'_>) -> Answer {
 
 fn schema_absent(args: &Args, check: &Check<'_>) -> Answer {
     let (database, name) = (args.text("dbname")?, args.text("name")?);
-    let server = Server::of_state(args, check).on(&database);
+    let server = Server::of_state(args, check.minion, check.system).on(&database);
     if !tools::schemas(check.system, &server)?.contains_key(name.as_str()) {
         return Ok(Plan::unchanged(format!(
             "Schema {name} is not present in database {database}, so it cannot be removed"
@@ -186,7 +186,7 @@ fn schema_absent(args: &Args, check: &Check<'_>) -> Answer {
 
 fn extension_present(args: &Args, check: &Check<'_>) -> Answer {
     let name = args.text("name")?;
-    let server = Server::of_state(args, check);
+    let server = Server::of_state(args, check.minion, check.system);
     if tools::extensions(check.system, &server)?.contains_key(name.as_str()) {
         return Ok(Plan::unchanged(format!(
             "Extension {name} is already present"
@@ -208,7 +208,7 @@ fn extension_present(args: &Args, check: &Check<'_>) -> Answer {
 
 fn extension_absent(args: &Args, check: &Check<'_>) -> Answer {
     let name = args.text("name")?;
-    let server = Server::of_state(args, check);
+    let server = Server::of_state(args, check.minion, check.system);
     if !tools::extensions(check.system, &server)?.contains_key(name.as_str()) {
         return Ok(Plan::unchanged(format!(
             "Extension {name} is not present, so it cannot be removed"

@@ -105,7 +105,7 @@ fn differences(args: &Args, role: &Map, name: &str) -> Map {
 
 fn present(args: &Args, check: &Check<'_>, kind: &'static Kind) -> Answer {
     let name = args.text("name")?;
-    let server = Server::of_state(args, check);
+    let server = Server::of_state(args, check.minion, check.system);
     let role = tools::role(
         check.system,
         &server,
@@ -155,7 +155,7 @@ fn present(args: &Args, check: &Check<'_>, kind: &'static Kind) -> Answer {
 
 fn absent(args: &Args, check: &Check<'_>, kind: &'static Kind) -> Answer {
     let name = args.text("name")?;
-    let server = Server::of_state(args, check);
+    let server = Server::of_state(args, check.minion, check.system);
     let title = kind.title;
     if tools::role(check.system, &server, &name, false)?.is_none() {
         return Ok(Plan::unchanged(format!(

@@ -61,7 +61,7 @@ pub(super) fn register(registry: &mut Registry) {
         CREATE_CERTIFICATE,
         "Makes a certificate: signing_private_key signs, signing_cert is its certificate; subject, extensions and times by keyword.",
         |args, context| {
-            let made = plan::certificate(&flat(args), context.system, context, None)?;
+            let made = plan::certificate(&flat(args), context.system, context.minion, None)?;
             let made = made.sign(context.system)?;
             handed_out(made, is_der(args)?, 0o644, args, context)
         },

@@ -125,7 +125,17 @@ struct Managed<'a> {
 }
 
 impl Managed<'_> {
-    fn plan(self, compared: Comparison, check: &Check<'_>) -> Answer {
+    /// What keeps it from being compared in a foreseen way is a failure of the state.
+    fn plan(self, compared: Result<Comparison, CallError>, check: &Check<'_>) -> Answer {
+        let compared = match compared {
+            Ok(compared) => compared,
+            Err(
+                CallError::Execution(text)
+                | CallError::Invocation(text)
+                | CallError::CommandNotFound(text),
+            ) => return Ok(Plan::fail(text)),
+            Err(other) => return Err(other),
+        };
         let name = crate::python::str(self.args.get("name").unwrap_or(&Value::Null));
         let mut file = file_arguments(self.args);
         if file.given("mode").is_none()
@@ -244,19 +254,6 @@ fn created(args: &Map) -> Result<Comparison, CallError> {
     })
 }
 
-/// A comparison, or the plan that tells why there is none.
-fn settled(compared: Result<Comparison, CallError>) -> Result<Result<Comparison, Plan>, CallError> {
-    match compared {
-        Ok(compared) => Ok(Ok(compared)),
-        Err(
-            CallError::Execution(text)
-            | CallError::Invocation(text)
-            | CallError::CommandNotFound(text),
-        ) => Ok(Err(Plan::fail(text))),
-        Err(other) => Err(other),
-    }
-}
-
 fn certificate(args: &Args, check: &Check<'_>) -> Answer {
     let all = flat(args);
     let name = args.text("name")?;
@@ -265,10 +262,6 @@ fn certificate(args: &Args, check: &Check<'_>) -> Answer {
         Some(content) => {
             plan::compare_certificate(&name, &content, &all, check.system, check.minion)
         }
-    };
-    let compared = match settled(compared)? {
-        Ok(compared) => compared,
-        Err(plan) => return Ok(plan),
     };
     let wanted = all.clone();
     let make = Box::new(move |context: &Context<'_>| plan::make_certificate(&wanted, context));
@@ -288,10 +281,6 @@ fn request(args: &Args, check: &Check<'_>) -> Answer {
         None => created(&all),
         Some(content) => plan::compare_request(&name, &content, &all, check.system),
     };
-    let compared = match settled(compared)? {
-        Ok(compared) => compared,
-        Err(plan) => return Ok(plan),
-    };
     let wanted = all.clone();
     let make = Box::new(move |context: &Context<'_>| plan::make_request(&wanted, context));
     Managed {
@@ -310,10 +299,6 @@ fn revocation_list(args: &Args, check: &Check<'_>) -> Answer {
     let compared = match &old {
         None => created(&all),
         Some(content) => plan::compare_list(&name, content, &all, check.system),
-    };
-    let compared = match settled(compared)? {
-        Ok(compared) => compared,
-        Err(plan) => return Ok(plan),
     };
     let (wanted, old) = (all.clone(), old.unwrap_or_default());
     let make = Box::new(move |context: &Context<'_>| plan::make_list(&old, &wanted, context));
@@ -368,7 +353,7 @@ fn private_key(args: &Args, check: &Check<'_>) -> Answer {
         mode: Some("0400"),
         make,
     }
-    .plan(compared, check)
+    .plan(Ok(compared), check)
 }
 
 fn pem(args: &Args, check: &Check<'_>) -> Answer {

@@ -1,6 +1,7 @@
 //! The encoding of recorded answers: JSON with a few marked objects.
 
 use salt_proto::{Map, Value};
+use salt_state::Args;
 use serde_json::Value as Json;
 
 /// The value that a golden stands for.
@@ -25,6 +26,25 @@ pub(crate) fn decode(json: &Json) -> Value {
             )
         }),
     }
+}
+
+/// The arguments of a recorded step of a case: those of the function itself for a `call`,
+/// else those of `state.single`.
+pub(crate) fn step_arguments(case: &Json, step: &Json) -> Args {
+    let mut args = Args::new();
+    if step["mode"] != "call" {
+        args = args.with(case["call"].as_str().unwrap());
+    }
+    for value in case["args"].as_array().unwrap() {
+        args = args.with(decode(value));
+    }
+    for (name, value) in case["kw"].as_object().unwrap() {
+        args = args.keyword(name, decode(value));
+    }
+    if step["mode"] == "test" {
+        args = args.keyword("test", true);
+    }
+    args
 }
 
 fn marked(object: &serde_json::Map<String, Json>) -> Option<Value> {

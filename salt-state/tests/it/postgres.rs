@@ -9,10 +9,10 @@
 use std::path::{Path, PathBuf};
 
 use salt_proto::Map;
-use salt_state::{Args, Command, Context, Host, MinionData, Observe, Registry, System};
+use salt_state::{Command, Context, Host, MinionData, Observe, Registry, System};
 use serde_json::Value as Json;
 
-use crate::golden::decode;
+use crate::golden::{decode, step_arguments};
 
 const RECORDED: &str = include_str!("../vectors/states/postgres.json");
 
@@ -147,19 +147,7 @@ fn what_a_database_server_holds_is_made_as_salt_makes_it() {
         for step in case["steps"].as_array().unwrap() {
             let context = Context::new(&registry, &server.host, &minion);
             let is_call = step["mode"] == "call";
-            let mut args = Args::new();
-            if !is_call {
-                args = args.with(call);
-            }
-            for value in case["args"].as_array().unwrap() {
-                args = args.with(decode(value));
-            }
-            for (name, value) in case["kw"].as_object().unwrap() {
-                args = args.keyword(name, decode(value));
-            }
-            if step["mode"] == "test" {
-                args = args.keyword("test", true);
-            }
+            let args = step_arguments(case, step);
             count += 1;
             let expected = decode(&step["ret"]);
             let got = if is_call {

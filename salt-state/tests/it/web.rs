@@ -7,10 +7,10 @@
 )]
 
 use salt_proto::{Map, Value};
-use salt_state::{Args, Command, Context, FakeSystem, MinionData, Output, Registry};
+use salt_state::{Command, Context, FakeSystem, MinionData, Output, Registry};
 use serde_json::Value as Json;
 
-use crate::golden::decode;
+use crate::golden::{decode, step_arguments};
 
 const RECORDED: &str = include_str!("../vectors/states/http.json");
 
@@ -68,19 +68,7 @@ fn web_servers_are_asked_as_salt_asks_them() {
         for step in case["steps"].as_array().unwrap() {
             let context = Context::new(&registry, &machine, &minion);
             let is_call = step["mode"] == "call";
-            let mut args = Args::new();
-            if !is_call {
-                args = args.with(call);
-            }
-            for value in case["args"].as_array().unwrap() {
-                args = args.with(decode(value));
-            }
-            for (name, value) in case["kw"].as_object().unwrap() {
-                args = args.keyword(name, decode(value));
-            }
-            if step["mode"] == "test" {
-                args = args.keyword("test", true);
-            }
+            let args = step_arguments(case, step);
             count += 1;
             let expected = decode(&step["ret"]);
             let got = if is_call {

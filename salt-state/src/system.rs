@@ -5,9 +5,10 @@
 //! not compile. Both traits are object-safe and synchronous: a state run waits for
 //! disks and children anyway, and plain threads keep its code plain.
 //!
-//! Five implementations: [`Host`] (this machine), [`Rooted`] (a directory that holds
-//! another machine's files), [`FakeSystem`] (in memory, for tests), and two that wrap any
-//! of them: [`Recorder`] remembers what was asked for, [`Asking`] refuses to be changed.
+//! Six implementations: [`Host`] (this machine), [`Rooted`] (a directory that holds
+//! another machine's files), [`FakeSystem`] (in memory, for tests), and three that wrap any
+//! of them: [`Recorder`] remembers what was asked for, [`Asking`] refuses to be changed,
+//! [`Rehearsal`] keeps changes of files to itself.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};

@@ -12,13 +12,9 @@ use crate::system::{Command, Observe, Output};
 
 use super::tool;
 
-mod access;
 pub(crate) mod refs;
-pub(crate) mod remote;
 mod work;
 pub(crate) mod worktrees;
-
-pub(crate) use access::Access;
 
 type Answer = Result<Value, CallError>;
 
@@ -314,16 +310,6 @@ fn judged(command: &Command, output: Output) -> Result<Output, CallError> {
     } else {
         format!("Command '{line}' failed: {error}")
     }))
-}
-
-/// A directory that every user can be in, for commands that need none.
-pub(crate) fn elsewhere() -> &'static Path {
-    Path::new("/tmp")
-}
-
-/// Asks, whatever comes of it.
-pub(crate) fn tried(machine: &dyn Observe, command: &Command) -> Result<Output, CallError> {
-    tool::ask(machine, command)
 }
 
 /// Asks; a failure is an error in Salt's words.

@@ -106,6 +106,15 @@ fn installed(args: &Args, check: &Check<'_>) -> Answer {
                 if versions.iter().any(|version| plain(version) == wanted) {
                     return Ok(Plan::unchanged("Gem is already installed."));
                 }
+                if let Some(value) = args.get("version").filter(|value| value.as_str().is_none()) {
+                    return Err(CallError::exception(
+                        "TypeError",
+                        format!(
+                            "expected string or bytes-like object, got '{}'",
+                            value.type_name()
+                        ),
+                    ));
+                }
                 if let Some((operator, wanted)) = requirement(wanted.trim())
                     && versions
                         .iter()

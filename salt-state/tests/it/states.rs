@@ -336,6 +336,7 @@ replays! {
     options_of_ini_files_are_set_as_salt_sets_them: "ini", 100;
     the_time_zone_is_set_as_salt_sets_it: "timezone", 30;
     repositories_and_settings_of_git_are_made_as_salt_makes_them: "git", 80;
+    clones_follow_a_repository_as_with_salt: "git_latest", 550;
     clones_stand_at_a_commit_as_with_salt: "git_detached", 100;
     functions_of_git_return_what_salt_returns: "git_functions", 200;
     alternatives_are_chosen_as_salt_chooses_them: "alternatives", 75;

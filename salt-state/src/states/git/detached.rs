@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use salt_proto::{Map, Value};
+use salt_proto::Value;
 
+use super::latest::{known, reason, revision, sentences};
 use crate::args::Args;
 use crate::context::Context;
 use crate::functions::git::{self as tools, refs, worktrees};
@@ -11,35 +12,6 @@ use crate::plan::{Changes, Done, Plan};
 use crate::registry::CallError;
 use crate::states::Check;
 use crate::system::{Command, Observe};
-
-/// Several sentences in one line, as Salt writes them.
-fn sentences(texts: &[String]) -> String {
-    match texts {
-        [one] => one.clone(),
-        many => many.join(". ") + if many.is_empty() { "" } else { "." },
-    }
-}
-
-/// What git said without what Salt puts before it.
-fn reason(error: &CallError) -> String {
-    let text = error.to_string();
-    match text.split_once("' failed: ") {
-        Some((_, reason)) => reason.to_owned(),
-        None => text,
-    }
-}
-
-fn revision(old: Option<&str>, new: Option<&str>) -> Map {
-    Map::from([("old", Value::from(old)), ("new", new.into())])
-}
-
-/// The commit that a name means here; `None` when git does not know it.
-fn known(machine: &dyn Observe, at: &Command, name: &str) -> Result<Option<String>, CallError> {
-    let output = tools::tried(machine, &at.clone().args(["rev-parse", name]))?;
-    Ok(output
-        .is_success()
-        .then(|| output.stdout_text().trim().to_owned()))
-}
 
 struct Wanted {
     url: String,

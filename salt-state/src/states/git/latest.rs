@@ -1,639 +1,409 @@
-//! `git.latest`: a checkout that follows a revision of its remote repository.
+//! `git.latest`: a clone that follows a branch, a tag or the default of a remote
+//! repository.
 //!
-//! What is there and what the remote has is looked at in the check, which also knows all
-//! refusals that need nothing fetched; [`Work`] carries it out.
+//! What is asked comes first ([`Wanted`], [`Goal`], [`Found`]); `clone` makes what is
+//! missing and `update` changes what is there.
 
 use std::path::PathBuf;
 
 use salt_proto::{Map, Value};
 
 use crate::args::Args;
-use crate::fnmatch;
-use crate::functions::git as tools;
-use crate::functions::git::remote::{Kind, Remote};
-use crate::plan::{Changes, Plan};
-use crate::python;
+use crate::functions::git::{self as tools, refs, worktrees};
+use crate::functions::tool;
+use crate::plan::{Changes, Done, Plan};
 use crate::registry::CallError;
 use crate::states::Check;
 use crate::system::{Command, Observe};
 
-mod work;
-
-use work::Work;
+mod clone;
+mod update;
 
 type Answer = Result<Plan, CallError>;
 
-/// When what is not committed or not in the remote repository may be thrown away.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reset {
+/// When local changes may be thrown away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Force {
     Never,
-    /// Only if the remote repository has something else.
-    RemoteChanges,
     Always,
+    RemoteChanges,
 }
 
-/// What is asked for.
-#[derive(Clone)]
+/// What the state asks for.
+#[derive(Clone, Debug)]
 struct Wanted {
-    url: String,
+    shown_url: String,
+    fetch_url: String,
     target: PathBuf,
     rev: String,
     branch: Option<String>,
-    remote: String,
+    updates_head: bool,
+    forces_checkout: bool,
+    forces_fetch: bool,
+    forces_reset: Force,
+    submodules: bool,
     bare: bool,
     mirror: bool,
-    depth: Option<String>,
-    update_head: bool,
-    submodules: bool,
-    force_checkout: bool,
-    force_fetch: bool,
-    reset: Reset,
+    remote: String,
     fetch_tags: bool,
     sync_tags: bool,
-    refspec_branch: String,
-    refspec_tag: String,
-    access: tools::Access,
+    depth: Option<String>,
+    refspecs: [String; 2],
+    /// git, as the user and with the key that are stated, anywhere.
+    git: Command,
 }
 
 impl Wanted {
-    fn new(args: &Args) -> Result<Result<Self, String>, CallError> {
-        let text = |key: &str| args.optional_text(key);
-        for key in ["name", "rev", "target", "remote"] {
-            let value = text(key).unwrap_or_default();
-            if value.is_empty() {
-                return Ok(Err(format!(
-                    "'{value}' is not a valid value for the '{key}' argument"
-                )));
-            }
-        }
-        let target = args.text("target")?;
-        if !Check::is_absolute(&target) {
-            return Ok(Err(format!("target '{target}' is not an absolute path")));
-        }
-        let mirror = args.is_true("mirror");
-        let bare = args.is_true("bare") || mirror;
-        let rev = args.text("rev")?;
-        if bare && rev != "HEAD" {
-            return Ok(Err(
-                "'rev' is not compatible with the 'mirror' and 'bare' arguments".to_owned(),
-            ));
-        }
-        let url = args.text("name")?;
-        let access = match tools::Access::new(args, &url) {
-            Ok(access) => access,
-            Err(why) => return Ok(Err(why)),
-        };
-        let reset = match args.get("force_reset") {
-            Some(Value::Str(word)) if word.eq_ignore_ascii_case("remote-changes") => {
-                Reset::RemoteChanges
-            }
-            Some(value) if value.is_true() => Reset::Always,
-            _ => Reset::Never,
-        };
-        Ok(Ok(Self {
-            target: PathBuf::from(target),
-            rev,
-            branch: text("branch").filter(|branch| !branch.is_empty()),
-            remote: args.text("remote")?,
-            bare,
-            mirror,
-            depth: args.given("depth").map(python::str),
-            update_head: args.is_true("update_head"),
-            submodules: args.is_true("submodules"),
-            force_checkout: args.is_true("force_checkout"),
-            force_fetch: args.is_true("force_fetch"),
-            reset,
-            fetch_tags: args.is_true("fetch_tags"),
-            sync_tags: args.is_true("sync_tags"),
-            refspec_branch: text("refspec_branch").unwrap_or_else(|| "*".to_owned()),
-            refspec_tag: text("refspec_tag").unwrap_or_else(|| "*".to_owned()),
-            url,
-            access,
-        }))
+    fn at(&self) -> Command {
+        self.git.clone().cwd(&self.target)
     }
 
-    /// git in the checkout.
-    fn git(&self, machine: &dyn Observe) -> Command {
-        self.access
-            .apply(tools::git(machine, self.access.user(), Some(&self.target)))
+    fn place(&self) -> std::path::Display<'_> {
+        self.target.display()
     }
 
-    /// The remote's name of what is followed, and how a message calls it.
-    fn place(&self, kind: Kind) -> String {
-        match kind {
-            Kind::Head => "remote HEAD".to_owned(),
-            Kind::Branch => format!("{}/{}", self.remote, self.rev),
-            Kind::Tag | Kind::Commit => self.rev.clone(),
-        }
-    }
-
-    /// Whether a tag of the remote repository is one that is fetched.
-    fn follows_tag(&self, tag: &str) -> bool {
-        fnmatch(tag, &self.refspec_tag)
-    }
-
-    /// Which remote branch the local one has to follow.
-    fn upstream(&self, kind: Kind) -> Upstream {
-        match kind {
-            Kind::Head => Upstream::Any,
-            Kind::Branch => Upstream::Is(self.place(kind)),
-            Kind::Tag | Kind::Commit => Upstream::None,
-        }
+    fn is_bare(&self) -> bool {
+        self.bare || self.mirror
     }
 }
 
-/// Which remote branch a local one follows.
-#[derive(Clone, PartialEq, Eq)]
-enum Upstream {
-    /// Whichever it does.
-    Any,
-    None,
-    Is(String),
+/// What kind of thing a revision is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Default,
+    Branch,
+    Tag,
+    Commit,
 }
 
-/// The first characters of a commit's name, as messages show it.
-fn short(commit: &str) -> &str {
+/// Where the remote repository says the revision is.
+#[derive(Clone, Debug)]
+struct Goal {
+    /// `None` for an empty repository.
+    commit: Option<String>,
+    kind: Kind,
+    /// How comments call it.
+    shown: String,
+    /// Its name in the clone.
+    name: String,
+    /// The first branch that is where the remote repository's HEAD is.
+    default: Option<String>,
+}
+
+impl Goal {
+    fn short(&self) -> &str {
+        short(self.commit.as_deref())
+    }
+
+    fn is(&self, commit: Option<&str>) -> bool {
+        match (&self.commit, commit) {
+            (None, None) => true,
+            (Some(goal), Some(commit)) => commit.starts_with(goal.as_str()),
+            _ => false,
+        }
+    }
+
+    /// The branch that the local one follows, if the goal decides that.
+    fn upstream(&self) -> Option<&str> {
+        (self.kind == Kind::Branch).then_some(self.name.as_str())
+    }
+
+    /// Whether following another branch has to end.
+    fn has_no_upstream(&self) -> bool {
+        matches!(self.kind, Kind::Tag | Kind::Commit)
+    }
+}
+
+fn short(commit: Option<&str>) -> &str {
+    let commit = commit.unwrap_or("None");
     commit.get(..7).unwrap_or(commit)
 }
 
-/// Sentences, as Salt joins them: one stands without a full stop.
-fn sentences(all: &[String]) -> String {
-    match all {
-        [] => String::new(),
+/// Several sentences in one line, as Salt writes them.
+pub(super) fn sentences(texts: &[String]) -> String {
+    match texts {
         [one] => one.clone(),
-        many => format!("{}.", many.join(". ")),
+        many => many.join(". ") + if many.is_empty() { "" } else { "." },
     }
+}
+
+fn up_to_date(wanted: &Wanted, actions: &[String], verb: &str) -> String {
+    let mut text = format!("Repository {} is up-to-date", wanted.place());
+    if !actions.is_empty() {
+        text.push_str(&format!("\n\nChanges {verb}: {}", sentences(actions)));
+    }
+    text
+}
+
+/// What git said without what Salt puts before it.
+pub(super) fn reason(error: &CallError) -> String {
+    let text = error.to_string();
+    match text.split_once("' failed: ") {
+        Some((_, reason)) => reason.to_owned(),
+        None => text,
+    }
+}
+
+/// A failure after something was done.
+fn failed(text: impl Into<String>, already: &[String], changes: Changes) -> Done {
+    let mut text = text.into();
+    if !already.is_empty() {
+        text.push_str(&format!("\n\nChanges already made: {}", sentences(already)));
+    }
+    Done::failed(text).changes(changes)
+}
+
+pub(super) fn revision(old: Option<&str>, new: Option<&str>) -> Map {
+    Map::from([("old", Value::from(old)), ("new", new.into())])
 }
 
 pub(super) fn latest(args: &Args, check: &Check<'_>) -> Answer {
-    let wanted = match Wanted::new(args)? {
+    let wanted = match wanted(args, check) {
         Ok(wanted) => wanted,
-        Err(why) => return Ok(Plan::fail(why)),
-    };
-    let remote = match Remote::ask(check.system, &wanted.url, &wanted.access) {
-        Ok(remote) => remote,
-        Err(error @ CallError::Execution(_)) => {
-            return Ok(Plan::fail(format!("Failed to check remote refs: {error}")));
+        Err(CallError::Execution(text) | CallError::Invocation(text)) => {
+            return Ok(Plan::fail(text));
         }
-        Err(error) => return Err(error),
+        Err(other) => return Err(other),
     };
-    let kind = match remote.find(&wanted.rev) {
-        Some((kind, _)) if wanted.depth.is_some() && !matches!(kind, Kind::Branch | Kind::Tag) => {
-            return Ok(Plan::fail(
-                "When 'depth' is used, 'rev' must be set to the name of a branch or tag on the remote repository",
-            ));
-        }
-        Some((kind, _)) => kind,
-        None => {
+    let machine = check.system;
+    let goal = match goal(machine, &wanted) {
+        Ok(goal) => goal,
+        Err(CallError::Execution(text)) => return Ok(Plan::fail(text)),
+        Err(other) => return Err(other),
+    };
+    let mark = if wanted.is_bare() { "HEAD" } else { ".git" };
+    let is_there = match wanted.is_bare() {
+        true => machine.is_file(&wanted.target.join(mark)),
+        false => machine.exists(&wanted.target.join(mark)),
+    };
+    if is_there {
+        return match update::plan(machine, wanted, goal) {
+            Err(error @ CallError::Execution(_)) => Ok(Plan::fail(reason(&error))),
+            other => other,
+        };
+    }
+    let mut forced = false;
+    if machine.is_dir(&wanted.target) {
+        // A directory that is no repository; git is asked because Salt asks it too.
+        let is_full = machine
+            .list(&wanted.target)
+            .is_ok_and(|names| !names.is_empty());
+        let _top = worktrees::top(machine, &wanted.at());
+        if is_full && !args.is_true("force_clone") {
             return Ok(Plan::fail(format!(
-                "No revision matching '{}' exists in the remote repository",
-                wanted.rev
+                "Target '{}' exists, is non-empty and is not a git repository. Set the 'force_clone' option to True to remove this directory's contents and proceed with cloning the remote repository",
+                wanted.place()
             )));
         }
-    };
-    let target = &wanted.target;
-    let is_there = if wanted.bare {
-        check.system.is_file(&target.join("HEAD")) && check.system.is_dir(&target.join("objects"))
-    } else {
-        check.system.exists(&target.join(".git"))
-    };
-    if !is_there {
-        return clone(wanted, remote, kind, args.is_true("force_clone"), check);
+        forced = is_full;
     }
-    if wanted.bare {
-        return Ok(fetch_bare(wanted));
-    }
-    match update(wanted, remote, kind, check) {
-        Err(error @ CallError::Execution(_)) => Ok(Plan::fail(error.to_string())),
-        other => other,
-    }
+    Ok(clone::plan(wanted, goal, forced))
 }
 
-fn clone(wanted: Wanted, remote: Remote, kind: Kind, force: bool, check: &Check<'_>) -> Answer {
-    let target = wanted.target.display().to_string();
-    let url = wanted.url.clone();
-    let mut changes = Changes::none();
-    let mut would = format!("Repository {url} would be cloned to {target}");
-    if check.system.is_dir(&wanted.target) {
-        if !check.system.list(&wanted.target)?.is_empty() {
-            if !force {
-                return Ok(Plan::fail(format!(
-                    "Target '{target}' exists, is non-empty and is not a git repository. Set the 'force_clone' option to True to remove this directory's contents and proceed with cloning the remote repository"
-                )));
-            }
-            changes.insert("forced clone", true);
-            would = format!(
-                "Target directory {target} exists. Since force_clone=True, the contents of {target} would be deleted, and {url} would be cloned into this directory."
+fn wanted(args: &Args, check: &Check<'_>) -> Result<Wanted, CallError> {
+    let refused = |text: String| Err(CallError::Execution(text));
+    let rev = args
+        .optional_text("rev")
+        .unwrap_or_else(|| "None".to_owned());
+    if rev.is_empty() || rev == "None" {
+        return refused(format!(
+            "'{rev}' is not a valid value for the 'rev' argument"
+        ));
+    }
+    let target = args.optional_text("target").unwrap_or_default();
+    if target.is_empty() {
+        return refused("'target' argument is required".to_owned());
+    }
+    let target = PathBuf::from(target);
+    if !target.is_absolute() {
+        return refused(format!(
+            "target '{}' is not an absolute path",
+            target.display()
+        ));
+    }
+    let forces_reset = match args.get("force_reset") {
+        Some(Value::Str(text)) if text == "remote-changes" => Force::RemoteChanges,
+        Some(Value::Bool(true)) => Force::Always,
+        Some(Value::Bool(false) | Value::Null) | None => Force::Never,
+        Some(_) => {
+            return refused(
+                "'force_reset' must be one of True, False, or 'remote-changes'".to_owned(),
             );
         }
-    } else if check.system.exists(&wanted.target) {
-        return Ok(Plan::fail(format!(
-            "Target '{target}' exists and is a regular file, cannot proceed"
-        )));
+    };
+    let files = match args.given("identity") {
+        Some(Value::List(files)) => files.iter().map(crate::python::str).collect(),
+        Some(file) => vec![crate::python::str(file)],
+        None => Vec::new(),
+    };
+    if let Some(file) = files.iter().find(|file| !Check::is_absolute(file)) {
+        return refused(format!("identity '{file}' is not an absolute path"));
     }
-    changes.insert("new", format!("{url} => {target}"));
-    let shown = changes.clone();
-    let commit = remote.find(&wanted.rev).map(|(_, commit)| commit);
-    if let Some(commit) = commit
-        && commit.len() == 40
+    if check
+        .system
+        .metadata(&target)
+        .is_ok_and(|found| found.is_some_and(|found| found.kind == crate::system::FileKind::File))
     {
-        changes = changes.old_new("revision", Value::Null, commit);
+        return refused(format!(
+            "Target '{}' exists and is a regular file, cannot proceed",
+            target.display()
+        ));
     }
-    let work = Work::new(wanted, remote, kind);
-    Ok(
-        Plan::change("", changes, move |context| work.clone_anew(context))
-            .when_testing(would)
-            .test_changes(shown),
-    )
-}
-
-fn fetch_bare(wanted: Wanted) -> Plan {
-    let target = wanted.target.display();
-    let would = format!(
-        "Repository {target} is up-to-date\n\nChanges that would be made: Bare repository at {target} would be fetched"
-    );
-    let work = Work::new(wanted, Remote::default(), Kind::Head);
-    // Whether anything comes is not known before.
-    Plan::change("", Changes::none(), move |context| work.fetch_bare(context))
-        .when_testing(would)
-        .test_result(Some(true))
-}
-
-/// What is in a checkout.
-struct Local {
-    /// The commit that is checked out; `None` in a repository without any.
-    head: Option<String>,
-    /// The branch that is checked out, unless a commit is by itself.
-    branch: Option<String>,
-    /// The remote branch that it follows.
-    upstream: Option<String>,
-    tags: Map,
-    /// Where the remote branch that is wanted was when it was last fetched, if it is one.
-    remote_branch: Option<String>,
-    /// Where the remote repository is, if it has one of that name.
-    url: Option<String>,
-    is_dirty: bool,
-}
-
-impl Local {
-    fn look(wanted: &Wanted, machine: &dyn Observe) -> Result<Self, CallError> {
-        let git = wanted.git(machine);
-        let ask = |words: &[&str]| answer(machine, git.clone().args(words.iter().copied()));
-        let head = commit_at(wanted, machine, "HEAD")?;
-        let branch = ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])?;
-        let upstream = match (&head, &branch) {
-            (Some(_), Some(branch)) => Self::upstream_of(wanted, machine, branch)?,
-            _ => None,
-        };
-        let mut tags = Map::new();
-        for line in ask(&["show-ref", "--tags", "--dereference"])?
-            .unwrap_or_default()
-            .lines()
-        {
-            if let Some((commit, name)) = line.split_once(' ')
-                && let Some(name) = name.strip_prefix("refs/tags/")
-            {
-                tags.insert(name.trim_end_matches("^{}"), commit);
-            }
-        }
-        let name = format!("refs/remotes/{}/{}", wanted.remote, wanted.rev);
-        let remote_branch = commit_at(wanted, machine, &name)?;
-        let url = ask(&["remote", "--verbose"])?
-            .unwrap_or_default()
-            .lines()
-            .find_map(|line| {
-                let rest = line.strip_prefix(&wanted.remote)?.strip_prefix('\t')?;
-                rest.strip_suffix(" (fetch)").map(str::to_owned)
-            });
-        let is_dirty = match &head {
-            Some(_) => !ask(&["diff", "HEAD"])?.unwrap_or_default().is_empty(),
-            None => false,
-        };
-        Ok(Self {
-            head,
-            branch,
-            upstream,
-            tags,
-            remote_branch,
-            url,
-            is_dirty,
-        })
-    }
-
-    /// The remote branch that a branch follows.
-    fn upstream_of(
-        wanted: &Wanted,
-        machine: &dyn Observe,
-        branch: &str,
-    ) -> Result<Option<String>, CallError> {
-        let name = format!("{branch}@{{upstream}}");
-        let words = ["rev-parse", "--abbrev-ref", name.as_str()];
-        answer(machine, wanted.git(machine).args(words))
-    }
-
-    fn branch_commit(
-        wanted: &Wanted,
-        machine: &dyn Observe,
-        branch: &str,
-    ) -> Result<Option<String>, CallError> {
-        commit_at(wanted, machine, &format!("refs/heads/{branch}"))
-    }
-}
-
-/// What a command of git prints, if it succeeds.
-fn answer(machine: &dyn Observe, command: Command) -> Result<Option<String>, CallError> {
-    let output = tools::tried(machine, &command)?;
-    Ok(output
-        .is_success()
-        .then(|| output.stdout_text().trim_end().to_owned()))
-}
-
-/// The commit that a name stands for in the checkout, if it stands for one.
-fn commit_at(
-    wanted: &Wanted,
-    machine: &dyn Observe,
-    name: &str,
-) -> Result<Option<String>, CallError> {
-    let words = ["rev-parse", "--verify", "--quiet", name];
-    answer(machine, wanted.git(machine).args(words))
-}
-
-/// The whole name of a commit, if the checkout has it.
-fn known(
-    wanted: &Wanted,
-    machine: &dyn Observe,
-    commit: &str,
-) -> Result<Option<String>, CallError> {
-    commit_at(wanted, machine, &format!("{commit}^{{commit}}"))
-}
-
-/// Whether a branch at `from` comes to `to` without losing anything.
-fn is_forward(
-    wanted: &Wanted,
-    machine: &dyn Observe,
-    from: Option<&str>,
-    to: &str,
-) -> Result<bool, CallError> {
-    let Some(from) = from else {
-        return Ok(true);
-    };
-    let command = wanted
-        .git(machine)
-        .args(["merge-base", "--is-ancestor", from, to]);
-    Ok(tools::tried(machine, &command)?.is_success())
-}
-
-/// Why a branch is not moved: that would not only go forward.
-fn not_forward(
-    wanted: &Wanted,
-    remote: &Remote,
-    kind: Kind,
-    local: Option<&str>,
-    commit: &str,
-) -> String {
-    let after = match &wanted.branch {
-        Some(branch) if Some(branch.as_str()) != local => {
-            format!(" (after checking out local branch '{branch}')")
-        }
-        _ => String::new(),
-    };
-    format!(
-        "Repository would be updated to {}{after}, but this is not a fast-forward merge. Set 'force_reset' to True to force this update.{}",
-        short(commit),
-        advice(wanted, remote, kind, local)
-    )
-}
-
-/// What to do rather than to force an update.
-fn advice(wanted: &Wanted, remote: &Remote, kind: Kind, local: Option<&str>) -> String {
-    let local = local.unwrap_or("HEAD");
-    if wanted.branch.is_some() {
-        return String::new();
-    }
-    if kind != Kind::Head {
-        let rev = &wanted.rev;
-        if rev == local {
-            return String::new();
-        }
-        return format!(
-            " The desired rev ({rev}) differs from the name of the local branch ({local}), if the desired rev is a branch name then a forced update could possibly be avoided by setting the 'branch' argument to '{rev}' instead."
+    let url = args.text("name")?;
+    let fetch_url = tools::with_login(
+        &url,
+        args.optional_text("https_user").as_deref(),
+        args.optional_text("https_pass").as_deref(),
+    )?;
+    let (bare, mirror) = (args.is_true("bare"), args.is_true("mirror"));
+    if (bare || mirror) && rev != "HEAD" {
+        return refused(
+            "'rev' is not compatible with the 'mirror' and 'bare' arguments".to_owned(),
         );
     }
-    match remote.default_branch() {
-        Some(default) if default != local => format!(
-            " The default remote branch ({default}) differs from the local branch ({local}). This could be caused by changing the default remote branch, or if the local branch was manually changed. Rather than forcing an update, it may be advisable to set the 'branch' argument to '{default}' instead. To ensure that this state follows the '{default}' branch instead of the remote HEAD, set the 'rev' argument to '{default}'."
-        ),
-        _ => String::new(),
-    }
+    let user = args.optional_text("user");
+    let git = tools::git(check.system, user.as_deref(), None);
+    let git = match tools::with_identity(args, check.system, git) {
+        Ok(git) => git,
+        Err(error) => return refused(format!("Failed to check remote refs: {error}")),
+    };
+    let text = |name: &str, default: &str| {
+        args.optional_text(name)
+            .unwrap_or_else(|| default.to_owned())
+    };
+    let (branches, tags) = (text("refspec_branch", "*"), text("refspec_tag", "*"));
+    let remote = text("remote", "origin");
+    Ok(Wanted {
+        shown_url: tools::redacted(&url),
+        fetch_url,
+        target,
+        branch: args.optional_text("branch"),
+        updates_head: args.is_true("update_head"),
+        forces_checkout: args.is_true("force_checkout"),
+        forces_fetch: args.is_true("force_fetch"),
+        forces_reset,
+        submodules: args.is_true("submodules"),
+        bare,
+        mirror,
+        fetch_tags: args.is_true("fetch_tags"),
+        sync_tags: args.is_true("sync_tags"),
+        depth: args.optional_text("depth"),
+        refspecs: [
+            format!("refs/heads/{branches}:refs/remotes/{remote}/{branches}"),
+            format!("+refs/tags/{tags}:refs/tags/{tags}"),
+        ],
+        remote,
+        rev,
+        git,
+    })
 }
 
-fn update(wanted: Wanted, remote: Remote, kind: Kind, check: &Check<'_>) -> Answer {
-    let machine = check.system;
-    let mut local = Local::look(&wanted, machine)?;
-    let target = wanted.target.display().to_string();
-    let named = remote
-        .find(&wanted.rev)
-        .map(|(_, commit)| commit.to_owned())
-        .unwrap_or_default();
-    if named.is_empty() && local.head.is_none() {
-        // Neither has any commit.
-        return Ok(Plan::unchanged(format!(
-            "Repository {target} is up-to-date"
-        )));
-    }
-    let mut there = known(&wanted, machine, &named)?;
-    let commit = there.clone().unwrap_or_else(|| named.clone());
-    if kind == Kind::Commit && there.is_none() && named.len() != 40 {
-        return Ok(Plan::fail(format!(
-            "No revision matching '{}' exists in the remote repository",
-            wanted.rev
-        )));
-    }
-    if kind == Kind::Tag
-        && let Some(Value::Str(old)) = local.tags.get(&wanted.rev)
-        && **old != *commit
-    {
-        if wanted.reset != Reset::Never {
-            // The tag itself has to come.
-            there = None;
-        } else {
-            return Ok(Plan::fail(format!(
-                "'{}' is a tag, but the remote SHA1 for this tag ({}) doesn't match the local SHA1 ({}). Set 'force_reset' to True to force this update.",
-                wanted.rev,
-                short(&commit),
-                short(old)
+/// Asks the remote repository.
+fn goal(machine: &dyn Observe, wanted: &Wanted) -> Result<Goal, CallError> {
+    let command = wanted.git.clone().args(["ls-remote", &wanted.fetch_url]);
+    let output = match tools::asked(machine, &command) {
+        Ok(output) => output.stdout_text(),
+        Err(error @ CallError::Execution(_)) => {
+            return Err(CallError::execution(format!(
+                "Failed to check remote refs: {}",
+                reason(&error)
             )));
         }
-    }
-    let other = wanted
-        .branch
-        .clone()
-        .filter(|branch| local.branch.as_ref() != Some(branch));
-    let base = match &other {
-        Some(branch) => Local::branch_commit(&wanted, machine, branch)?,
-        None => local.head.clone(),
+        Err(other) => return Err(other),
     };
-    let is_new = other.is_some() && base.is_none();
-    if let Some(branch) = &other
-        && !is_new
+    let all = refs::listed(&output);
+    let commit = |name: String| all.str(name.as_str()).map(str::to_owned);
+    let rev = &wanted.rev;
+    let local = format!("{}/{rev}", wanted.remote);
+    let (commit, kind, name) = if rev == "HEAD" {
+        (commit("HEAD".to_owned()), Kind::Default, String::new())
+    } else if let Some(found) = commit(format!("refs/heads/{rev}")) {
+        (Some(found), Kind::Branch, local)
+    } else if let Some(found) =
+        commit(format!("refs/tags/{rev}^{{}}")).or_else(|| commit(format!("refs/tags/{rev}")))
     {
-        local.upstream = Local::upstream_of(&wanted, machine, branch)?;
-    }
-    let forward = match &there {
-        Some(_) => Some(is_forward(&wanted, machine, base.as_deref(), &commit)?),
-        None => None,
-    };
-    let matches = local.head.as_deref() == Some(commit.as_str());
-    let head_text = local.head.as_deref().map(short).unwrap_or("None");
-
-    if wanted.update_head && local.is_dirty {
-        if matches && wanted.reset != Reset::Always {
-            return Ok(Plan::unchanged(format!(
-                "Repository {target} is up-to-date, but with uncommitted changes. Set 'force_reset' to True to purge uncommitted changes."
-            )));
-        }
-        if !matches && wanted.reset == Reset::Never {
-            return Ok(Plan::fail(format!(
-                "Repository would be updated from {head_text} to {}, but there are uncommitted changes. Set 'force_reset' to True (or 'remote-changes') to force this update and discard these changes.{}",
-                short(&commit),
-                advice(&wanted, &remote, kind, local.branch.as_deref())
-            )));
-        }
-    }
-    if wanted.update_head
-        && forward == Some(false)
-        && wanted.reset == Reset::Never
-        && base.as_deref() != Some(commit.as_str())
-    {
-        let now = local.branch.as_deref();
-        return Ok(Plan::fail(not_forward(
-            &wanted, &remote, kind, now, &commit,
-        )));
-    }
-
-    let mut would = Vec::new();
-    let url = wanted.access.shown(&wanted.url);
-    match &local.url {
-        Some(url_now) if *url_now != wanted.access.url(&wanted.url) => would.push(format!(
-            "Remote '{}' would be changed from {url_now} to {url}",
-            wanted.remote
-        )),
-        Some(_) => {}
-        None => would.push(format!("Remote '{}' would be set to {url}", wanted.remote)),
-    }
-    let lacks_tag = kind == Kind::Tag && !local.tags.contains_key(&wanted.rev);
-    if there.is_none() || lacks_tag {
-        would.push(format!("Remote '{}' would be fetched", wanted.remote));
-    }
-    let mut changes = Changes::none();
-    if !wanted.update_head {
-        if !matches {
-            would.push(format!(
-                "Local HEAD ({head_text}) does not match remote HEAD ({}) but update_head=False, HEAD would not be updated locally",
-                short(&commit)
-            ));
-        }
+        (Some(found), Kind::Tag, rev.clone())
+    } else if rev.len() <= 40 && rev.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        (Some(rev.to_lowercase()), Kind::Commit, rev.to_lowercase())
     } else {
-        let to = short(&commit);
-        let moves = base.as_deref() != Some(commit.as_str());
-        if let Some(branch) = &other {
-            let how = match forward {
-                _ if !moves => "",
-                None => " and updated",
-                Some(true) => " and fast-forwarded",
-                Some(false) => " and hard-reset",
-            };
-            let how = if how.is_empty() {
-                String::new()
-            } else {
-                format!("{how} to {to}")
-            };
-            would.push(if is_new {
-                format!(
-                    "New branch '{branch}' would be checked out, with {} ({to}) as a starting point",
-                    wanted.place(kind)
-                )
-            } else {
-                format!("Branch '{branch}' would be checked out{how}")
-            });
-            if is_new && let Upstream::Is(upstream) = wanted.upstream(kind) {
-                would.push(format!("Tracking branch would be set to {upstream}"));
-            }
-        }
-        if !matches {
-            let old: Value = local.head.as_deref().map(Value::from).unwrap_or_default();
-            changes = changes.old_new("revision", old, commit.as_str());
-            if other.is_none() && moves {
-                let from = base.as_deref().map(short).unwrap_or("None");
-                would.push(match forward {
-                    None => format!("Repository would be updated from {from} to {to}"),
-                    Some(true) => {
-                        format!("Repository would be fast-forwarded from {from} to {to}")
-                    }
-                    Some(false) => format!("Repository would be hard-reset from {from} to {to}"),
-                });
-            }
-        }
-        match (wanted.upstream(kind), &local.upstream) {
-            (Upstream::Is(upstream), Some(now)) if upstream != *now => {
-                would.push(format!("Tracking branch would be updated to {upstream}"));
-            }
-            (Upstream::Is(upstream), None) => {
-                would.push(format!("Tracking branch would be set to {upstream}"));
-            }
-            (Upstream::None, Some(_)) => would.push("Tracking branch would be unset".to_owned()),
-            _ => {}
-        }
-    }
-    let discards = local.is_dirty && wanted.reset == Reset::Always && wanted.update_head;
-    let up_to_date = format!("Repository {target} is up-to-date");
-    let (result, text) = if !wanted.update_head && !matches {
-        (Some(true), sentences(&would))
-    } else if discards && matches {
-        changes.insert("forced update", true);
-        (
-            None,
-            format!(
-                "{target} is up-to-date, but with uncommitted changes. Since 'force_reset' is set to True, these local changes would be reset. To only reset when there are changes in the remote repository, set 'force_reset' to 'remote-changes'."
-            ),
-        )
-    } else if matches && would.is_empty() {
-        (Some(true), up_to_date.clone())
-    } else if matches {
-        let would = sentences(&would);
-        (
-            Some(true),
-            format!("{up_to_date}\n\nChanges that would be made: {would}"),
-        )
-    } else {
-        (None, sentences(&would))
+        return Err(CallError::execution(format!(
+            "No revision matching '{rev}' exists in the remote repository"
+        )));
     };
-    let lacks_tags = remote
-        .tags()
-        .any(|tag| !local.tags.contains_key(tag) && wanted.follows_tag(tag));
-    let stale = local
-        .tags
-        .keys()
-        .filter_map(Value::as_str)
-        .any(|tag| !remote.tags().any(|known| known == tag));
-    let lacks_branch = kind == Kind::Branch && local.remote_branch.as_ref() != Some(&commit);
-    let has_work = !matches
-        || !would.is_empty()
-        || discards
-        || lacks_branch
-        || lacks_tags
-        || wanted.sync_tags && stale
-        || wanted.submodules;
-    if !has_work {
-        return Ok(Plan::unchanged(up_to_date));
+    if wanted.depth.is_some() && !matches!(kind, Kind::Branch | Kind::Tag) {
+        return Err(CallError::execution(
+            "When 'depth' is used, 'rev' must be set to the name of a branch or tag on the remote repository",
+        ));
     }
-    let mut exact = changes.clone();
-    if !matches && wanted.update_head && (forward == Some(false)) {
-        exact.insert("forced update", true);
+    let short = short(commit.as_deref()).to_owned();
+    let shown = match kind {
+        Kind::Default => format!("remote HEAD ({short})"),
+        Kind::Commit => short,
+        Kind::Branch | Kind::Tag => format!("{name} ({short})"),
+    };
+    let head = all.str("HEAD");
+    let default = all.iter().find_map(|(name, commit)| {
+        let branch = name.as_str()?.strip_prefix("refs/heads/")?;
+        (head.is_some() && commit.as_str() == head).then(|| branch.to_owned())
+    });
+    Ok(Goal {
+        commit,
+        kind,
+        shown,
+        name,
+        default,
+    })
+}
+
+/// The commit that a name means here; `None` when git does not know it.
+pub(super) fn known(
+    machine: &dyn Observe,
+    at: &Command,
+    name: &str,
+) -> Result<Option<String>, CallError> {
+    let output = tool::ask(machine, &at.clone().args(["rev-parse", name]))?;
+    Ok(output
+        .is_success()
+        .then(|| output.stdout_text().trim().to_owned()))
+}
+
+/// The branch that a local branch follows.
+fn upstream(
+    machine: &dyn Observe,
+    at: &Command,
+    branch: &str,
+) -> Result<Option<String>, CallError> {
+    let name = format!("{branch}@{{upstream}}");
+    let command = at.clone().args(["rev-parse", "--abbrev-ref", &name]);
+    let output = tool::ask(machine, &command)?;
+    let name = output.stdout_text().trim().to_owned();
+    Ok((output.is_success() && !name.is_empty()).then_some(name))
+}
+
+/// The branch that is checked out; `HEAD` when it is none, `None` before the first commit.
+fn checked_out(machine: &dyn Observe, at: &Command) -> Result<Option<String>, CallError> {
+    let command = at.clone().args(["rev-parse", "--abbrev-ref", "HEAD"]);
+    let output = tool::ask(machine, &command)?;
+    Ok(output
+        .is_success()
+        .then(|| output.stdout_text().trim().to_owned()))
+}
+
+/// What the check-out follows has to change: a sentence about it and how.
+fn follow(goal: &Goal, now: Option<&str>) -> Option<(String, Vec<String>)> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    match (goal.upstream(), now) {
+        (Some(wanted), Some(now)) if wanted == now => None,
+        (Some(wanted), now) => {
+            let verb = if now.is_some() { "updated" } else { "set" };
+            Some((
+                format!("{verb} to {wanted}"),
+                words(&["branch", "--set-upstream-to", wanted]),
+            ))
+        }
+        (None, Some(_)) if goal.has_no_upstream() => {
+            Some(("unset".to_owned(), words(&["branch", "--unset-upstream"])))
+        }
+        (None, _) => None,
     }
-    let work = Work::new(wanted, remote, kind);
-    Ok(Plan::change("", exact, move |context| work.update(context))
-        .when_testing(text)
-        .test_result(result)
-        .test_changes(changes))
 }

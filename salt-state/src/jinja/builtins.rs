@@ -397,14 +397,14 @@ impl Object for Cycler {
             "next" => {
                 let items = self.items.clone();
                 Value::function("next", move |_, args| {
-                    let [] = native_args(args, "next", 0)?;
+                    let [] = args.bind_after(1, "Cycler.next", [], 0)?;
                     let value = items.get(at.get()).cloned().unwrap_or_default();
                     at.set((at.get() + 1) % items.len().max(1));
                     Ok(value)
                 })
             }
             "reset" => Value::function("reset", move |_, args| {
-                let [] = native_args(args, "reset", 0)?;
+                let [] = args.bind_after(1, "Cycler.reset", [], 0)?;
                 at.set(0);
                 Ok(Value::None)
             }),
@@ -456,7 +456,8 @@ impl Object for Joiner {
         true
     }
 
-    fn call(&self, _: &Runtime<'_>, _: Args) -> Result<Value> {
+    fn call(&self, _: &Runtime<'_>, args: Args) -> Result<Value> {
+        let [] = args.bind_after(1, "Joiner.__call__", [], 0)?;
         if self.used.replace(true) {
             Ok(self.glue.borrow().clone())
         } else {

@@ -222,7 +222,7 @@ impl Parser {
                 }
                 Tok::VariableBegin => {
                     self.advance();
-                    pieces.push(Piece::Expr(self.tuple(true, &[], false)?));
+                    pieces.push(Piece::Expr(self.tuple(true, false)?));
                     self.expect_tag(&Tok::VariableEnd)?;
                 }
                 Tok::BlockBegin => {
@@ -329,7 +329,7 @@ impl Parser {
             }
             "do" => {
                 self.advance();
-                StmtKind::Do(self.tuple(true, &[], false)?)
+                StmtKind::Do(self.tuple(true, false)?)
             }
             "break" => {
                 self.advance();
@@ -367,15 +367,15 @@ impl Parser {
     fn for_loop(&mut self, pos: Pos) -> Result<StmtKind> {
         self.advance();
         let start = self.at;
-        let target = self.target(&["in"], false)?;
+        let target = self.target(false)?;
         let end = self.at;
         self.expect_keyword("in")?;
-        let iter = self.tuple(false, &["recursive"], false)?;
+        let iter = self.tuple(false, false)?;
         let filter = if self.skip_name("if") {
             // The filter is a function of its own with its own copy of the target.
             let test = self.expression()?;
             let back = std::mem::replace(&mut self.at, start);
-            let target = self.target(&["in"], false)?;
+            let target = self.target(false)?;
             debug_assert_eq!(self.at, end, "the same tokens give the same target");
             self.at = back;
             Some(LoopFilter {
@@ -415,7 +415,7 @@ impl Parser {
         let mut pos = self.pos();
         self.advance();
         loop {
-            let test = self.tuple(false, &[], false)?;
+            let test = self.tuple(false, false)?;
             let body = self.statements(&["elif", "else", "endif"], false)?;
             branches.push(Branch { test, body, pos });
             if self.is_name("elif") {
@@ -634,11 +634,11 @@ impl Parser {
 
     fn set(&mut self) -> Result<StmtKind> {
         self.advance();
-        let target = self.target(&[], true)?;
+        let target = self.target(true)?;
         if self.skip_op("=") {
             return Ok(StmtKind::Set {
                 target,
-                value: self.tuple(true, &[], false)?,
+                value: self.tuple(true, false)?,
                 export: Vec::new(),
             });
         }
@@ -664,7 +664,7 @@ impl Parser {
             if !targets.is_empty() {
                 self.expect_op(",")?;
             }
-            let target = self.target(&[], false)?;
+            let target = self.target(false)?;
             self.expect_op("=")?;
             targets.push((target, self.expression()?));
         }
@@ -678,7 +678,7 @@ impl Parser {
     fn load(&mut self, format: Format, pos: Pos) -> Result<StmtKind> {
         self.advance();
         self.expect_keyword("as")?;
-        let target = self.target(&[], false)?;
+        let target = self.target(false)?;
         let body = self.statements(&["endload"], true)?;
         Ok(StmtKind::Load {
             format,
@@ -712,8 +712,10 @@ impl Parser {
         Ok(name(&found))
     }
 
-    /// What is assigned to: names, and tuples of names up to one of `ends`.
-    fn target(&mut self, ends: &[&str], namespaces: bool) -> Result<Target> {
+    /// What is assigned to: names, and tuples of names.
+    ///
+    /// A comma before `in` begins another name, which is `in` then, as in Jinja 3.1.
+    fn target(&mut self, namespaces: bool) -> Result<Target> {
         let mut all = Vec::new();
         let mut is_tuple = false;
         let start = self.pos();
@@ -721,7 +723,7 @@ impl Parser {
             if !all.is_empty() {
                 self.expect_op(",")?;
             }
-            if self.is_tuple_end(ends) {
+            if self.is_tuple_end() {
                 break;
             }
             all.push(self.one_target(namespaces)?);
@@ -766,7 +768,7 @@ impl Parser {
                 let target = if self.is_op(")") {
                     Target::Tuple(Vec::new())
                 } else {
-                    self.target(&[], namespaces)?
+                    self.target(namespaces)?
                 };
                 self.expect_op(")")?;
                 self.depth -= 1;
@@ -782,12 +784,11 @@ impl Parser {
         }
     }
 
-    fn is_tuple_end(&self, ends: &[&str]) -> bool {
-        match self.token() {
-            Tok::VariableEnd | Tok::BlockEnd | Tok::Op(")") => true,
-            Tok::Name(name) => ends.contains(&name.as_str()),
-            _ => false,
-        }
+    fn is_tuple_end(&self) -> bool {
+        matches!(
+            self.token(),
+            Tok::VariableEnd | Tok::BlockEnd | Tok::Op(")")
+        )
     }
 }
 

@@ -13,7 +13,8 @@ impl Error {
     /// Salt's words and the lines around the mistake.
     ///
     /// Salt prints a Python traceback too where the error is not one of
-    /// Jinja's; what is left of it here is the exception of `raise()`.
+    /// Jinja's; what is left of it here is the exception of `raise()`, where the
+    /// template itself is shown and not one that it takes in.
     pub fn salt_message(&self) -> String {
         let message = self.message();
         let (mut text, separator) = match self.kind() {
@@ -27,17 +28,11 @@ impl Error {
                 format!("Problem running salt function in Jinja template: {message}"),
                 "",
             ),
-            Kind::Raised => (
-                format!(
-                    "Jinja error: {message}\nTraceback (most recent call last):\n{}: {message}\n",
-                    self.kind().class()
-                ),
-                "\n",
-            ),
             Kind::NotFound
             | Kind::NoneFound
             | Kind::Python(_)
             | Kind::Render
+            | Kind::Raised
             | Kind::Host
             | Kind::Limit => (format!("Jinja error: {message}"), "\n"),
         };
@@ -46,6 +41,12 @@ impl Error {
         };
         let line = place.reported_line;
         let excerpt = excerpt(place);
+        if place.source.name.is_none() && matches!(self.kind(), Kind::Raised) {
+            let class = self.kind().class();
+            text.push_str(&format!(
+                "\nTraceback (most recent call last):\n{class}: {message}\n"
+            ));
+        }
         // Writing to a string does not fail.
         let _ = match &place.source.name {
             None => write!(text, "{separator}; line {line}\n\n{excerpt}"),

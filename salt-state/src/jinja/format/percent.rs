@@ -195,10 +195,11 @@ fn convert(
             let text = match value {
                 Value::Str(text) if text.char_len() == 1 => (**text).to_owned(),
                 other => {
-                    let Some(code) = other.as_index() else {
-                        return type_error("%c requires int or char");
+                    let c = match (other, other.as_index()) {
+                        (_, Some(code)) => u32::try_from(code).ok().and_then(char::from_u32),
+                        (Value::Big(_), None) => None,
+                        _ => return type_error("%c requires int or char"),
                     };
-                    let c = u32::try_from(code).ok().and_then(char::from_u32);
                     let c = c.ok_or_else(|| {
                         Error::python(Exception::OverflowError, "%c arg not in range(0x110000)")
                     })?;

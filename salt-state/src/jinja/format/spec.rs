@@ -275,10 +275,11 @@ fn format_integer(value: &Value, spec: &Spec) -> Result<String> {
             }
             let c = u32::try_from(&n).ok().and_then(char::from_u32);
             let c = c.ok_or_else(|| {
-                Error::python(
-                    crate::jinja::Exception::OverflowError,
-                    "%c arg not in range(0x110000)",
-                )
+                let text = match i64::try_from(&n) {
+                    Ok(_) => "%c arg not in range(0x110000)",
+                    Err(_) => "Python int too large to convert to C long",
+                };
+                Error::python(crate::jinja::Exception::OverflowError, text)
             })?;
             return Ok(pad("", &c.to_string(), spec, '<'));
         }

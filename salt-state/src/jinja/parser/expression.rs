@@ -90,9 +90,9 @@ impl Parser {
 
     /// An expression or a tuple without parentheses.
     ///
-    /// `conditional`: whether `a if b else c` is allowed; `ends`: names that end
-    /// the tuple; `empty`: whether nothing is a tuple too.
-    pub(super) fn tuple(&mut self, conditional: bool, ends: &[&str], empty: bool) -> Result<Expr> {
+    /// `conditional`: whether `a if b else c` is allowed; `empty`: whether
+    /// nothing is a tuple too.
+    pub(super) fn tuple(&mut self, conditional: bool, empty: bool) -> Result<Expr> {
         let start = self.pos();
         let mut reported = start.reported;
         let mut items = Vec::new();
@@ -101,8 +101,7 @@ impl Parser {
             if !items.is_empty() {
                 self.expect_op(",")?;
             }
-            // The first item may be named as what ends the tuple.
-            if self.is_tuple_end(if items.is_empty() { &[] } else { ends }) {
+            if self.is_tuple_end() {
                 break;
             }
             items.push(if conditional {
@@ -313,7 +312,7 @@ impl Parser {
             Tok::Op("(") => {
                 self.advance();
                 self.deeper()?;
-                let expr = self.tuple(true, &[], true)?;
+                let expr = self.tuple(true, true)?;
                 self.depth -= 1;
                 self.expect_op(")")?;
                 return Ok(expr);

@@ -404,7 +404,11 @@ fn mysql_to_dict(rt: &Runtime<'_>, args: Args) -> Result<Value> {
     let mut headers: Option<Vec<String>> = None;
     for line in data.unwrap_or_default().items(rt)? {
         let Value::Str(line) = &line else {
-            return Err(access::no_attribute(&line, "startswith"));
+            // What is empty or false is no line.
+            if line.is_true()? {
+                return Err(access::no_attribute(&line, "startswith"));
+            }
+            continue;
         };
         let line = line.trim();
         if !line.starts_with('|') {

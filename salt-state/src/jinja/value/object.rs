@@ -225,6 +225,16 @@ impl Args {
         required: usize,
     ) -> Result<[Option<Value>; N]> {
         let given = self.positional.len();
+        let unknown = self
+            .named
+            .iter()
+            .find(|(name, _)| !parameters.contains(&&**name));
+        if let Some((name, _)) = unknown {
+            return Err(Error::type_error(format!(
+                "{function}() got an unexpected keyword argument '{}'",
+                &**name
+            )));
+        }
         if given > N {
             return Err(too_many(
                 function,
@@ -240,10 +250,7 @@ impl Args {
         for (name, value) in self.named {
             let place = parameters.iter().position(|p| *p == &*name);
             let Some(slot) = place.and_then(|at| bound.get_mut(at)) else {
-                return Err(Error::type_error(format!(
-                    "{function}() got an unexpected keyword argument '{}'",
-                    &*name
-                )));
+                continue;
             };
             if slot.is_some() {
                 return Err(Error::type_error(format!(

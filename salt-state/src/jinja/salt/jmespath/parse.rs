@@ -47,7 +47,14 @@ fn tokens(rt: &Runtime<'_>, text: &str) -> Result<Vec<(usize, Token)>> {
         } else if let Some(op) = OPERATORS.iter().find(|op| rest.starts_with(**op)) {
             (Token::Op(op), op.len())
         } else {
-            return Err(bad(text, at, &format!("Unknown token {c}")));
+            return Err(bad(
+                text,
+                at,
+                &match c {
+                    '=' => "Unknown token '='".to_owned(),
+                    c => format!("Unknown token {c}"),
+                },
+            ));
         };
         tokens.push((at, token));
         at += len;
@@ -90,12 +97,16 @@ fn quoted(
     Ok((token, end + 1))
 }
 
+/// What is no token.
 fn bad(text: &str, at: usize, what: &str) -> crate::jinja::Error {
-    let column = text.get(..at).unwrap_or(text).chars().count() + 1;
     error(format!(
-        "Invalid jmespath expression: {what}:\n\"{text}\"\n{}^",
-        " ".repeat(column)
+        "Bad jmespath expression: {what}:\n{text}\n{}^",
+        " ".repeat(column(text, at))
     ))
+}
+
+fn column(text: &str, at: usize) -> usize {
+    text.get(..at).unwrap_or(text).chars().count()
 }
 
 /// Parses an expression.
@@ -118,6 +129,36 @@ struct Parser<'a, 'r, 'e> {
     text: &'a str,
     tokens: Vec<(usize, Token)>,
     at: usize,
+}
+
+/// The name of an operator in messages.
+fn name_of(op: &str) -> &'static str {
+    match op {
+        "." => "DOT",
+        "*" => "STAR",
+        "|" => "PIPE",
+        "||" => "OR",
+        "&&" => "AND",
+        "!" => "NOT",
+        "==" => "EQ",
+        "!=" => "NE",
+        "<" => "LT",
+        "<=" => "LTE",
+        ">" => "GT",
+        ">=" => "GTE",
+        "(" => "LPAREN",
+        ")" => "RPAREN",
+        "[" => "LBRACKET",
+        "]" => "RBRACKET",
+        "{" => "LBRACE",
+        "}" => "RBRACE",
+        "," => "COMMA",
+        ":" => "COLON",
+        "&" => "EXPREF",
+        "@" => "CURRENT",
+        "[?" => "FILTER",
+        _ => "FLATTEN",
+    }
 }
 
 /// How strongly an operator binds; projections end below 10.
@@ -161,10 +202,24 @@ impl Parser<'_, '_, '_> {
             Some((at, token)) => (*at, token.clone()),
             None => (self.text.len(), Token::End),
         };
-        Err(match token {
-            Token::End => bad(self.text, at, "Incomplete expression"),
-            _ => bad(self.text, at, &format!("Parse error at column {at}")),
-        })
+        let text = self.text;
+        let column = column(text, at);
+        let pointer = " ".repeat(column + 1);
+        let (kind, value) = match token {
+            Token::End => {
+                return Err(error(format!(
+                    "Invalid jmespath expression: Incomplete expression:\n\"{text}\"\n{pointer}^"
+                )));
+            }
+            Token::Name(name) => ("UNQUOTED_IDENTIFIER", name),
+            Token::Quoted(name) => ("QUOTED_IDENTIFIER", name),
+            Token::Literal(value) => ("LITERAL", value.str()?),
+            Token::Number(number) => ("NUMBER", number.to_string()),
+            Token::Op(op) => (name_of(op), op.to_owned()),
+        };
+        Err(error(format!(
+            "Unexpected token: {value}: Parse error at column {column}, token \"{value}\" ({kind}), for expression:\n\"{text}\"\n{pointer}^"
+        )))
     }
 
     fn expect(&mut self, op: &'static str) -> Result<()> {

@@ -243,6 +243,9 @@ pub enum Refusal {
     /// No operator's key.
     #[error("no operator's key")]
     NoOperator,
+    /// The stream the request came on belongs to somebody else (T-05).
+    #[error("the peer of the stream is not this minion")]
+    OtherPeer,
     /// The key store failed.
     #[error("the key store failed")]
     KeyStore,
@@ -422,6 +425,20 @@ impl MasterCore {
     /// `body` is the encoded envelope, `unix_time` the wall clock in seconds
     /// since 1970.
     pub fn handle_request(&mut self, body: &[u8], unix_time: u64) -> RequestStep {
+        self.handle_request_of(body, &|_| true, unix_time)
+    }
+
+    /// A request came in on a stream that somebody vouches for.
+    ///
+    /// `may_be` tells whether the peer of the stream may be this minion. It is
+    /// asked for every request, since a minion's id is claimed anew with each;
+    /// one that it may not be is refused like a wrong key, and nothing is stored.
+    pub fn handle_request_of(
+        &mut self,
+        body: &[u8],
+        may_be: &dyn Fn(&MinionId) -> bool,
+        unix_time: u64,
+    ) -> RequestStep {
         let limits = self.limits;
         let envelope = match Envelope::parse(body, &limits) {
             Ok(envelope) => envelope,
@@ -437,10 +454,10 @@ impl MasterCore {
         }
         match envelope.enc {
             Enc::Clear => match envelope.clear_load(&limits) {
-                Ok(load) => self.handle_clear(load, unix_time),
+                Ok(load) => self.handle_clear(load, may_be, unix_time),
                 Err(error) => self.refuse_with(None, Refusal::Load, error.reply()),
             },
-            Enc::Aes => self.handle_sealed(&envelope, unix_time),
+            Enc::Aes => self.handle_sealed(&envelope, may_be, unix_time),
         }
     }
 

@@ -56,7 +56,7 @@
 //! | embed a minion | [`Minion`], with a [`Handler`]; [`blocking`] for functions that wait |
 //! | embed a master | [`Master`], with a key store: [`PkiDir`] for Salt's directories |
 //! | publish to a running master, as `salt` does | [`client`] |
-//! | reach a master through something of your own | [`Dial`], and [`Listen`] for its other end |
+//! | reach a master through something of your own | [`Dial`], and [`Listen`] for its other end; [`check_streams`] tries them |
 //! | fetch files as a minion, serve them as a master | [`FileClient`], [`files`] |
 //! | hear and fire local events | [`events`] |
 //! | only move bytes of Salt's channels | [`Server`], [`RequestChannel`], [`Subscription`] |
@@ -81,6 +81,7 @@
 //!
 //! # Features
 //!
+//! - `tls`: [`Tls`] and [`TlsAccept`], TLS 1.3 with certificates both ways over any stream, by rustls.
 //! - `openssl`: RSA by the system's OpenSSL, which is constant-time and several
 //!   times faster. For a master with many minions, or one that strangers reach.
 
@@ -110,8 +111,8 @@ pub use error::{Error, Result};
 pub use fetch::{FileClient, RemoteHash};
 pub use handler::{Handler, blocking};
 pub use master::{
-    CallSource, Called, JobReturns, Master, MasterBuilder, MasterSettings, PillarQuery,
-    PillarSource, ReceiveLimits, RunnerCall,
+    CallSource, Called, JobReturns, Master, MasterBuilder, MasterSettings, PeerCheck, PillarQuery,
+    PillarSource, ReceiveLimits, RunnerCall, peer_is_minion,
 };
 pub use minion::{Minion, MinionBuilder, MinionHandle, MinionSettings, MinionStatus};
 pub use pki::PkiDir;
@@ -119,9 +120,12 @@ pub use publish::{Presence, Presences, Publication, PublishStats, Publisher};
 pub use request::RequestChannel;
 pub use serve::{ConnectionId, Request, Requests, ServeLimits, Server};
 pub use stream::{
-    AcceptError, Dial, Listen, Memory, MemoryDial, Peer, Principal, Tcp, TcpListen, Unix,
-    UnixListen, memory,
+    AcceptError, AnyDial, AnyOf, AnyStream, Counted, Dial, FirstByte, Limited, Listen, Memory,
+    MemoryDial, Misbehaviour, Named, Peer, Principal, Tcp, TcpListen, Unix, UnixListen,
+    WithTimeout, check_streams, memory,
 };
+#[cfg(feature = "tls")]
+pub use stream::{Authorities, HandshakeLimits, Tls, TlsAccept, TlsConfig, TlsError, TlsIdentity};
 pub use subscribe::{Subscription, SubscriptionEvent};
 pub use wire::Wire;
 

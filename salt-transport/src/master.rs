@@ -29,7 +29,7 @@ use crate::jobs::JobCache;
 use crate::pki::{RotationRequest, SessionDir};
 use crate::publish::{Presence, Presences, PublishStats, Publisher};
 use crate::serve::{ConnectionId, Quiet, Request, Requests, ServeLimits, Server, Turns, lock};
-use crate::stream::Listen;
+use crate::stream::{Listen, Peer};
 use crate::wire::Wire;
 
 use data::MinionData;
@@ -40,6 +40,8 @@ use returns::Waiting;
 
 /// Compiles the pillar of one minion. Called on a blocking thread.
 pub type PillarSource = dyn Fn(&PillarQuery<'_>) -> Map + Send + Sync;
+/// Tells whether the peer of a stream may be a minion. Called for every request.
+pub type PeerCheck = dyn Fn(&Peer, &MinionId) -> bool + Send + Sync;
 /// Runs a runner or wheel function; `None` when there is none of that name. Called on a blocking thread.
 pub type CallSource = dyn Fn(&RunnerCall<'_>) -> Option<Called> + Send + Sync;
 
@@ -79,6 +81,8 @@ pub struct MasterSettings {
     pub receive: Option<ReceiveLimits>,
     /// How often keys, drop file and job cache are looked at. Default 5 s.
     pub upkeep: Duration,
+    /// Which peer may be which minion. Default any: a principal is only logged.
+    pub require_peer: Option<Arc<PeerCheck>>,
 }
 
 impl Default for MasterSettings {
@@ -101,8 +105,15 @@ impl Default for MasterSettings {
             options: Map::new(),
             receive: None,
             upkeep: Duration::from_secs(5),
+            require_peer: None,
         }
     }
+}
+
+/// Whether somebody vouches for the peer under the minion's very id: the usual rule for
+/// [`MasterBuilder::require_peer`].
+pub fn peer_is_minion(peer: &Peer, id: &MinionId) -> bool {
+    peer.name() == Some(id.as_str())
 }
 
 impl std::fmt::Debug for MasterSettings {
@@ -136,6 +147,19 @@ impl MasterBuilder {
         pillar: impl Fn(&PillarQuery<'_>) -> Map + Send + Sync + 'static,
     ) -> Self {
         self.settings.pillar = Arc::new(pillar);
+        self
+    }
+
+    /// Which peer of a stream may be which minion, such as [`peer_is_minion`]. Asked at the sign-in and for every
+    /// request after it, because each claims an id; who may not is refused like one with a wrong key. Default any.
+    ///
+    /// A forwarder hides who is behind it: the peer is the forwarder then.
+    #[must_use]
+    pub fn require_peer(
+        mut self,
+        rule: impl Fn(&Peer, &MinionId) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.require_peer = Some(Arc::new(rule));
         self
     }
 
@@ -344,7 +368,10 @@ impl Master {
 
     /// Answers one request; every request ends in one reply (F2).
     async fn answer(&self, request: Request) {
-        let mut step = self.core().handle_request(request.body(), unix_time());
+        let may_be = |id: &MinionId| self.may_be(request.peer(), id);
+        let mut step = self
+            .core()
+            .handle_request_of(request.body(), &may_be, unix_time());
         self.drain();
         loop {
             step = match step {
@@ -411,6 +438,20 @@ impl Master {
                 _ => {}
             }
         }
+    }
+
+    /// Whether the peer of a stream may be this minion.
+    fn may_be(&self, peer: &Peer, id: &MinionId) -> bool {
+        let rule = self.settings().require_peer.as_ref();
+        let may = rule.is_none_or(|rule| rule(peer, id));
+        if !may {
+            let mut quiet = lock(&self.inner.refusals);
+            if quiet.speak() {
+                let hushed = quiet.held_back();
+                tracing::warn!(minion = %id, %peer, hushed, "a peer claims to be a minion that it may not be");
+            }
+        }
+        may
     }
 
     fn note_refusal(&self, id: Option<&MinionId>, reason: salt_proto::master::Refusal) {

@@ -26,7 +26,7 @@ use crate::stream::{AcceptError, Listen, Peer};
 use crate::wire::{Budget, Conn, EndConfig, Incoming, ReplyTo, Role, Wire, now};
 
 pub use gate::ConnectionId;
-pub(crate) use gate::{Known, Ticket};
+pub(crate) use gate::{Known, Ticket, source};
 pub(crate) use turns::Turns;
 
 /// How much a server lets strangers and peers use.

@@ -3,22 +3,36 @@
 //! A stream is anything ordered and reliable. Whoever implements [`Dial`] or
 //! [`Listen`] gets both wires, the handshake and reconnection for nothing.
 
+mod adaptors;
+mod any;
+mod behaviour;
+#[cfg(feature = "tls")]
+mod handshakes;
 mod memory;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod unix;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::address::{Channel, MasterAddr};
 
+pub use adaptors::{Counted, FirstByte, Limited, Named, WithTimeout};
+pub(crate) use any::ErasedDial;
+pub use any::{AnyDial, AnyOf, AnyStream};
+pub use behaviour::{Misbehaviour, check_streams};
+#[cfg(feature = "tls")]
+pub use handshakes::HandshakeLimits;
 pub use memory::{Memory, MemoryDial, memory};
 pub use tcp::{Tcp, TcpListen};
+#[cfg(feature = "tls")]
+pub use tls::{Authorities, Tls, TlsAccept, TlsConfig, TlsError, TlsIdentity};
 pub use unix::{Unix, UnixListen};
 
 /// Reaches a master.
@@ -143,6 +157,20 @@ impl Peer {
             ..self
         }
     }
+
+    /// The same with a value that ties upper layers to this very channel.
+    #[must_use]
+    pub fn with_binding(self, binding: [u8; 32]) -> Self {
+        Self {
+            binding: Some(binding),
+            ..self
+        }
+    }
+
+    /// The name that somebody vouched for.
+    pub fn name(&self) -> Option<&str> {
+        self.principal.as_ref()?.name()
+    }
 }
 
 impl fmt::Display for Peer {
@@ -178,33 +206,23 @@ pub enum Principal {
     },
 }
 
-/// Any stream, once per connection behind a pointer.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-pub(crate) type BoxStream = Box<dyn Stream>;
-
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// The twin of [`Dial`] that can be held as "some dialer".
-pub(crate) trait ErasedDial: Send + Sync + 'static {
-    fn dial<'a>(
-        &'a self,
-        master: &'a MasterAddr,
-        channel: Channel,
-    ) -> Boxed<'a, io::Result<BoxStream>>;
+impl Principal {
+    /// The name; a local process has none.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Certificate { name, .. } | Self::Overlay { name, .. } => Some(name),
+            Self::Process { .. } => None,
+        }
+    }
 }
 
-impl<D: Dial> ErasedDial for D {
-    fn dial<'a>(
-        &'a self,
-        master: &'a MasterAddr,
-        channel: Channel,
-    ) -> Boxed<'a, io::Result<BoxStream>> {
-        Box::pin(async move {
-            let stream = Dial::dial(self, master, channel).await?;
-            Ok(Box::new(stream) as BoxStream)
-        })
+/// `certificate web-01`, `overlay web-01`, `uid 0`: for logs.
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate { name, .. } => write!(f, "certificate {name}"),
+            Self::Overlay { name, .. } => write!(f, "overlay {name}"),
+            Self::Process { uid, .. } => write!(f, "uid {uid}"),
+        }
     }
 }

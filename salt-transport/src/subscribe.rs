@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use crate::address::{Channel, MasterAddr};
 use crate::error::{Error, Result};
 use crate::random;
-use crate::stream::{BoxStream, Dial, ErasedDial};
+use crate::stream::{AnyStream, Dial, ErasedDial};
 use crate::wire::{Conn, EndConfig, Incoming, Role, Wire};
 
 /// A subscription to a master's publications that reconnects by itself.
@@ -51,7 +51,7 @@ pub enum SubscriptionEvent {
 
 enum State {
     Waiting(Pin<Box<Sleep>>),
-    Dialing(Pin<Box<dyn Future<Output = Result<BoxStream>> + Send>>),
+    Dialing(Pin<Box<dyn Future<Output = Result<AnyStream>> + Send>>),
     Open { conn: Box<Conn>, ready: bool },
 }
 

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::error::Error;
-use crate::stream::BoxStream;
+use crate::stream::AnyStream;
 
 /// Which framing runs on a stream: Salt's `transport` option.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -190,7 +190,7 @@ impl Drop for Share {
 ///
 /// All of its state is in the struct and none in a future, so every wait may
 /// be dropped and begun again: half a frame is neither lost nor sent twice.
-pub(crate) struct Conn<S = BoxStream> {
+pub(crate) struct Conn<S = AnyStream> {
     stream: S,
     machine: Machine,
     out: VecDeque<Bytes>,

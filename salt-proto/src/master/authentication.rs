@@ -52,7 +52,12 @@ impl MasterCore {
     /// Answers `_auth`, in the order of checks of stock masters, except that
     /// algorithms are looked at first: nothing is stored for a peer that cannot
     /// be answered.
-    pub(super) fn handle_auth(&mut self, load: Map, unix_time: u64) -> RequestStep {
+    pub(super) fn handle_auth(
+        &mut self,
+        load: Map,
+        may_be: &dyn Fn(&MinionId) -> bool,
+        unix_time: u64,
+    ) -> RequestStep {
         let Ok(request) = AuthRequest::from_map(load) else {
             return self.refuse(None, Refusal::Load);
         };
@@ -83,6 +88,10 @@ impl MasterCore {
         let Ok(id) = MinionId::parse(&request.id) else {
             return answer(self, Verdict::Reject);
         };
+        if !may_be(&id) {
+            self.note(Some(&id), Refusal::OtherPeer);
+            return answer(self, Verdict::Reject);
+        }
         let Ok(key) = PublicKey::from_pem(&request.pub_pem) else {
             return answer(self, Verdict::Error);
         };

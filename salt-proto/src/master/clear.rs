@@ -4,7 +4,7 @@ use super::operator::Operator;
 use super::{MasterCore, Refusal, RequestStep, reply};
 use crate::message::ClearCommand;
 use crate::msgpack::{self, Dialect};
-use crate::{Jid, Map, Value};
+use crate::{Jid, Map, MinionId, Value};
 
 /// Something an operator asks for, with the proof that it is one (Z-01).
 #[derive(Debug)]
@@ -40,7 +40,12 @@ impl Operation {
 
 impl MasterCore {
     /// The allow-list of K-01. Everything else is answered with an empty map.
-    pub(super) fn handle_clear(&mut self, load: Map, unix_time: u64) -> RequestStep {
+    pub(super) fn handle_clear(
+        &mut self,
+        load: Map,
+        may_be: &dyn Fn(&MinionId) -> bool,
+        unix_time: u64,
+    ) -> RequestStep {
         match load.get("id") {
             None => {}
             Some(Value::Str(id)) if id.contains('\0') => {
@@ -55,7 +60,7 @@ impl MasterCore {
         }
         match load.str("cmd").and_then(ClearCommand::from_name) {
             None => reply(&Map::new().into()),
-            Some(ClearCommand::Auth) => self.handle_auth(load, unix_time),
+            Some(ClearCommand::Auth) => self.handle_auth(load, may_be, unix_time),
             Some(ClearCommand::Ping) => reply(&load.into()),
             Some(ClearCommand::Publish) => self.handle_operation(OperationKind::Publish, load),
             Some(ClearCommand::Runner) => self.handle_operation(OperationKind::Runner, load),

@@ -272,10 +272,18 @@ fn is_return(load: &Map) -> bool {
 }
 
 impl MasterCore {
-    pub(super) fn handle_sealed(&mut self, envelope: &Envelope<'_>, unix_time: u64) -> RequestStep {
+    pub(super) fn handle_sealed(
+        &mut self,
+        envelope: &Envelope<'_>,
+        may_be: &dyn Fn(&MinionId) -> bool,
+        unix_time: u64,
+    ) -> RequestStep {
         let (Ok(id), Ok(sealed)) = (envelope.minion_id(), envelope.load_bytes()) else {
             return self.refuse(None, Refusal::Load);
         };
+        if !may_be(&id) {
+            return self.refuse(Some(&id), Refusal::OtherPeer);
+        }
         let owner = match self.accepted_key(&id) {
             Ok(owner) => owner,
             Err(reason) => {

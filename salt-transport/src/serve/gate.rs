@@ -15,7 +15,7 @@ pub struct ConnectionId(u64);
 
 /// What is counted as one: an IPv4 address, or the network half of an IPv6
 /// address, because whoever has one address of such a network has them all.
-pub(super) fn source(address: IpAddr) -> IpAddr {
+pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = address.to_bits() & (u128::MAX << 64);

@@ -3,96 +3,72 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use salt_transport::{
-    AcceptError, Channel, Dial, Listen, MasterAddr, Memory, MemoryDial, Peer, RequestChannel,
-    ServeLimits, Tcp, Unix, memory,
+    AcceptError, AnyDial, AnyOf, Channel, Dial, Limited, Listen, MasterAddr, Memory, MemoryDial,
+    Peer, RequestChannel, ServeLimits, Tcp, Unix, WithTimeout, check_streams, memory,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, DuplexStream, ReadBuf, ReadHalf, WriteHalf,
+};
 
 use crate::support::{WIRES, ask, echo, soon, tcp};
 
 #[tokio::test]
 async fn the_streams_we_ship_behave() {
     let (dial, _publish, request) = memory(4096);
-    suite(dial, request, MasterAddr::new("any")).await;
+    behaves(dial, request, &MasterAddr::new("any")).await;
 
     let (listener, master) = tcp().await;
-    suite(Tcp, listener, master).await;
+    behaves(Tcp, listener, &master).await;
 
     let dir = std::env::temp_dir().join(format!("salt-s-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let path = Unix::path(&dir, Channel::Request);
     let listener = Unix::bind(&path, 0o600).await.unwrap();
-    suite(Unix, listener, MasterAddr::new(dir.to_str().unwrap())).await;
+    behaves(Unix, listener, &MasterAddr::new(dir.to_str().unwrap())).await;
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
-/// To be run over any pair of [`Dial`] and [`Listen`].
-async fn suite(dial: impl Dial, mut listen: impl Listen, master: MasterAddr) {
-    let mut pair = async || {
-        let (near, far) = tokio::join!(dial.dial(&master, Channel::Request), listen.accept());
-        (near.unwrap(), far.unwrap().0)
-    };
-
-    // In order, whole, both ways at once.
-    let (near, far) = pair().await;
-    let there: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
-    let back: Vec<u8> = there.iter().rev().copied().collect();
-    let (sent, received) = soon(async { tokio::join!(both(near, &there), both(far, &back)) }).await;
-    assert!(sent == back && received == there);
-
-    // One half ends, the other goes on.
-    let (mut near, mut far) = pair().await;
-    near.write_all(b"last words").await.unwrap();
-    near.shutdown().await.unwrap();
-    let mut heard = Vec::new();
-    soon(far.read_to_end(&mut heard)).await.unwrap();
-    assert_eq!(heard, b"last words");
-    far.write_all(b"answer").await.unwrap();
-    let mut answer = [0; 6];
-    soon(near.read_exact(&mut answer)).await.unwrap();
-    assert_eq!(&answer, b"answer");
-
-    // A dropped stream is noticed by who reads and by who writes.
-    let (near, mut far) = pair().await;
-    drop(near);
-    let ended = tokio::time::timeout(Duration::from_secs(5), far.read(&mut [0; 1])).await;
-    assert!(matches!(ended, Ok(Ok(0) | Err(_))));
-    let failed = soon(async {
-        loop {
-            if let Err(error) = far.write_all(&[0; 1024]).await {
-                return error;
-            }
-            tokio::task::yield_now().await;
-        }
-    });
-    let _any_kind = failed.await;
-
-    // Who does not read stops who writes.
-    let (mut near, far) = pair().await;
-    let endless = async {
-        loop {
-            near.write_all(&[0; 65_536]).await.unwrap();
-        }
-    };
-    let stopped = tokio::time::timeout(Duration::from_millis(200), endless).await;
-    assert!(stopped.is_err());
-    drop(far);
+#[tokio::test]
+async fn adaptors_behave_as_what_is_beneath() {
+    let (dial, _publish, request) = memory(4096);
+    let (other, _, _) = memory(4096);
+    let listener = WithTimeout::new(Limited::new(AnyOf::new().and(request), 8, 8));
+    drop(other);
+    let dial = AnyDial::new(WithTimeout::new(dial));
+    behaves(dial, listener, &MasterAddr::new("any")).await;
 }
 
-async fn both(stream: impl AsyncRead + AsyncWrite, send: &[u8]) -> Vec<u8> {
-    let (mut read, mut write) = tokio::io::split(stream);
-    let sending = async {
-        write.write_all(send).await.unwrap();
-        write.flush().await.unwrap();
-    };
-    let mut received = vec![0; send.len()];
-    let receiving = read.read_exact(&mut received);
-    let ((), received_all) = tokio::join!(sending, receiving);
-    received_all.unwrap();
-    received
+async fn behaves(dial: impl Dial, listen: impl Listen, master: &MasterAddr) {
+    if let Err(error) = check_streams(dial, listen, master).await {
+        panic!("{error}");
+    }
+}
+
+/// A stream that gets something wrong on purpose.
+struct Wrong<L>(L);
+
+impl<L: Listen> Listen for Wrong<L> {
+    type Stream = tokio::io::Join<tokio::io::Take<ReadHalf<L::Stream>>, WriteHalf<L::Stream>>;
+
+    async fn accept(&mut self) -> Result<(Self::Stream, Peer), AcceptError> {
+        let (stream, peer) = self.0.accept().await?;
+        let (read, write) = tokio::io::split(stream);
+        Ok((tokio::io::join(read.take(1000), write), peer))
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_loses_bytes_does_not_pass() {
+    let (dial, _publish, request) = memory(4096);
+    let error = check_streams(dial, Wrong(request), &MasterAddr::new("any"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.rule,
+        "bytes arrive whole and in order, both ways at once"
+    );
 }
 
 /// A stream of one's own: it moves three bytes at a time and stutters.

@@ -2,12 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[cfg(feature = "tls")]
+mod certificates;
 mod custom_stream;
 mod loopback;
 mod other_peer;
+mod peers;
 mod reconnect;
 mod shutdown;
 mod slow_peer;
 mod strangers;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod together;

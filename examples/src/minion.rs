@@ -8,7 +8,7 @@ use std::time::Duration;
 use salt_crypto::{Encryption, Fingerprint, Signing};
 use salt_proto::{Job, Map, MinionId, Profile, Return, Value};
 use salt_state::grains::Grains;
-use salt_state::{Context, Host, MinionData, Observe, Registry, Sources, System};
+use salt_state::{Context, Engines, Host, MinionData, Observe, Registry, Sources, System, Zone};
 use salt_transport::pki::KeyPairOptions;
 use salt_transport::{
     FileClient, MasterAddr, Minion, MinionBuilder, MinionHandle, MinionSettings, PkiDir, Tcp, Wire,
@@ -18,6 +18,8 @@ use salt_transport::{
 use crate::config::{MinionConfig, SecurityProfile};
 use crate::jobs::ProcDir;
 use crate::{Failure, bridge, rng, signals, tree};
+
+mod engines;
 
 /// Salt's exit status of a minion whose key is rejected.
 const EX_NOPERM: u8 = 77;
@@ -43,6 +45,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
         config: Arc::clone(&config),
         handle: handle.clone(),
         registry: Registry::builtin(),
+        engines: Engines::new(Zone::local(&host)),
         host: Arc::new(host),
         proc_dir: ProcDir::of_daemon(&config.cachedir),
     });
@@ -59,7 +62,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
         env!("CARGO_PKG_VERSION"),
     );
 
-    let mining = Arc::clone(&worker).mine();
+    let scheduled = Arc::clone(&worker).run_schedule();
     let waiting = Arc::clone(&worker).run_queued();
     let stop = handle.clone();
     let stopping = async {
@@ -76,7 +79,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
             .with_code(EX_NOPERM),
             error => Failure::from(error),
         }),
-        () = mining => Ok(()),
+        () = scheduled => Ok(()),
         () = waiting => Ok(()),
         () = stopping => Ok(()),
     };
@@ -287,6 +290,7 @@ struct Worker {
     config: Arc<MinionConfig>,
     handle: MinionHandle,
     registry: Registry,
+    engines: Engines,
     host: Arc<Host>,
     proc_dir: ProcDir,
 }
@@ -347,6 +351,24 @@ impl Worker {
         args: &[Value],
         kwargs: &Map,
     ) -> salt_state::JobOutcome {
+        let mut args = args.to_vec();
+        if !kwargs.is_empty() {
+            let mut map = Map::from([("__kwarg__", true)]);
+            map.extend(kwargs.clone());
+            args.push(map.into());
+        }
+        self.in_context(job, host, |registry, context| {
+            registry.run_job(function, &args, context)
+        })
+    }
+
+    /// Calls with everything that a function may use besides its arguments.
+    fn in_context<T>(
+        &self,
+        job: &Job,
+        host: &Arc<Host>,
+        run: impl FnOnce(&Registry, &Context<'_>) -> T,
+    ) -> T {
         let data = self.data();
         let files: Arc<dyn Sources> = Arc::new(tree::MasterTree::new(FileClient::of(
             self.handle.clone(),
@@ -381,14 +403,9 @@ impl Worker {
         context.fire_local = Some(&fire);
         context.running = Some(&running);
         context.signal_job = Some(&signal);
+        context.engines = Some(&self.engines);
         context.job = job.to_map();
-        let mut args = args.to_vec();
-        if !kwargs.is_empty() {
-            let mut map = Map::from([("__kwarg__", true)]);
-            map.extend(kwargs.clone());
-            args.push(map.into());
-        }
-        registry.run_job(function, &args, &context)
+        run(&registry, &context)
     }
 
     fn ask(&self, load: Map) -> Result<Value, salt_state::CallError> {
@@ -449,34 +466,6 @@ impl Worker {
             }
             if let Err(error) = self.handle.request(ret.to_map()).await {
                 tracing::warn!(%error, "the master did not take the result of a queued run");
-            }
-        }
-    }
-
-    /// Sends the mine when signed in, and then every `mine_interval`.
-    async fn mine(self: Arc<Self>) {
-        if !self.config.mine_enabled || self.config.mine_functions.is_empty() {
-            return std::future::pending().await;
-        }
-        let mut interval =
-            tokio::time::interval(self.config.mine_interval.max(Duration::from_secs(60)));
-        self.handle.until_receiving().await;
-        loop {
-            interval.tick().await;
-            let this = Arc::clone(&self);
-            let update = tokio::task::spawn_blocking(move || {
-                let job = Job::new(
-                    salt_proto::Jid::from_unix_micros(0),
-                    "mine.update",
-                    Vec::new(),
-                    salt_proto::Target::glob("*"),
-                );
-                this.call(&job, &this.host, "mine.update", &[], &Map::new())
-            });
-            if let Ok(outcome) = update.await
-                && !outcome.success
-            {
-                tracing::warn!("mine not updated: {:?}", outcome.value);
             }
         }
     }

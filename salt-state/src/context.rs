@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use salt_proto::{Map, Value};
 
+use crate::engines::Engines;
 use crate::grains::Grains;
 use crate::registry::{CallError, Registry};
 use crate::sources::Sources;
@@ -74,6 +75,8 @@ pub struct Context<'a> {
     pub signal_job: Option<&'a SignalJob<'a>>,
     /// The way to a fresh pillar; `None`: the one in `minion` is all there is.
     pub compile_pillar: Option<&'a CompilePillar<'a>>,
+    /// The daemon's own jobs and watches, where one runs.
+    pub engines: Option<&'a Engines>,
     /// Who wants to follow a state run while it goes on.
     pub progress: Option<&'a Progress<'a>>,
     /// Who wants to know what a state run is at.
@@ -107,6 +110,7 @@ impl<'a> Context<'a> {
             running: None,
             signal_job: None,
             compile_pillar: None,
+            engines: None,
             progress: None,
             starting: None,
             job: Map::new(),
@@ -156,6 +160,7 @@ impl<'a> Context<'a> {
             running: self.running,
             signal_job: self.signal_job,
             compile_pillar: self.compile_pillar,
+            engines: self.engines,
             progress: self.progress,
             starting: self.starting,
             job: self.job.clone(),

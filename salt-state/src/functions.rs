@@ -42,8 +42,10 @@ mod pillar;
 pub(crate) mod pip;
 pub(crate) mod pkg;
 pub(crate) mod postgres;
+mod publish;
 mod random;
 mod saltutil;
+pub(crate) mod schedule;
 pub(crate) mod service;
 pub(crate) mod shadow;
 mod slsutil;
@@ -93,8 +95,10 @@ pub(crate) fn register(registry: &mut Registry) {
         pip::register,
         pkg::register,
         postgres::register,
+        publish::register,
         random::register,
         saltutil::register,
+        schedule::register,
         service::register,
         shadow::register,
         slsutil::register,

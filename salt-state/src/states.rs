@@ -76,6 +76,7 @@ mod pip;
 mod pkg;
 mod pkgrepo;
 mod postgres;
+mod schedule;
 mod service;
 mod ssh_auth;
 mod ssh_known_hosts;
@@ -116,6 +117,7 @@ pub(crate) fn register(registry: &mut Registry) {
         pkg::register,
         pkgrepo::register,
         postgres::register,
+        schedule::register,
         service::register,
         ssh_auth::register,
         ssh_known_hosts::register,

@@ -29,7 +29,7 @@ mod recurse;
 mod replace;
 mod serialize;
 mod symlink;
-mod tidied;
+pub(crate) mod tidied;
 
 pub(crate) use node::{make_empty, seconds};
 pub(crate) use replace::{block, replace_file, told};

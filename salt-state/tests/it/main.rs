@@ -29,6 +29,7 @@ mod prediction;
 mod run_cases;
 mod runs;
 mod state_modules;
+mod schedule;
 mod states;
 mod web;
 mod x509;

@@ -82,6 +82,8 @@
 //! # Features
 //!
 //! - `tls`: [`Tls`] and [`TlsAccept`], TLS 1.3 with certificates both ways over any stream, by rustls.
+//! - `quic`: [`Quic`], by quinn.
+//! - `ws`: [`Ws`], bytes in WebSocket messages, by tungstenite; and [`ThroughProxy`].
 //! - `openssl`: RSA by the system's OpenSSL, which is constant-time and several
 //!   times faster. For a master with many minions, or one that strangers reach.
 
@@ -92,6 +94,7 @@ mod error;
 pub mod events;
 mod fetch;
 pub mod files;
+mod forward;
 mod handler;
 pub mod jobs;
 mod master;
@@ -109,6 +112,7 @@ pub use address::{Channel, InvalidAddress, MasterAddr};
 pub use client::{Client, ClientConfig};
 pub use error::{Error, Result};
 pub use fetch::{FileClient, RemoteHash};
+pub use forward::{ForwardLimits, forward};
 pub use handler::{Handler, blocking};
 pub use master::{
     CallSource, Called, JobReturns, Master, MasterBuilder, MasterSettings, PeerCheck, PillarQuery,
@@ -119,6 +123,8 @@ pub use pki::PkiDir;
 pub use publish::{Presence, Presences, Publication, PublishStats, Publisher};
 pub use request::RequestChannel;
 pub use serve::{ConnectionId, Request, Requests, ServeLimits, Server};
+#[cfg(any(feature = "quic", feature = "ws"))]
+pub use stream::ChannelListen;
 pub use stream::{
     AcceptError, AnyDial, AnyOf, AnyStream, Counted, Dial, FirstByte, Limited, Listen, Memory,
     MemoryDial, Misbehaviour, Named, Peer, Principal, Tcp, TcpListen, Unix, UnixListen,
@@ -126,6 +132,10 @@ pub use stream::{
 };
 #[cfg(feature = "tls")]
 pub use stream::{Authorities, HandshakeLimits, Tls, TlsAccept, TlsConfig, TlsError, TlsIdentity};
+#[cfg(feature = "quic")]
+pub use stream::{Quic, QuicListeners, QuicStream};
+#[cfg(feature = "ws")]
+pub use stream::{ThroughProxy, Ws, WsListeners, WsStream};
 pub use subscribe::{Subscription, SubscriptionEvent};
 pub use wire::Wire;
 

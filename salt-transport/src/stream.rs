@@ -6,13 +6,19 @@
 mod adaptors;
 mod any;
 mod behaviour;
+#[cfg(any(feature = "quic", feature = "ws"))]
+mod channels;
 #[cfg(feature = "tls")]
 mod handshakes;
 mod memory;
+#[cfg(feature = "quic")]
+mod quic;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 mod unix;
+#[cfg(feature = "ws")]
+mod ws;
 
 use std::fmt;
 use std::future::Future;
@@ -27,13 +33,19 @@ pub use adaptors::{Counted, FirstByte, Limited, Named, WithTimeout};
 pub(crate) use any::ErasedDial;
 pub use any::{AnyDial, AnyOf, AnyStream};
 pub use behaviour::{Misbehaviour, check_streams};
+#[cfg(any(feature = "quic", feature = "ws"))]
+pub use channels::ChannelListen;
 #[cfg(feature = "tls")]
 pub use handshakes::HandshakeLimits;
 pub use memory::{Memory, MemoryDial, memory};
+#[cfg(feature = "quic")]
+pub use quic::{Quic, QuicListeners, QuicStream};
 pub use tcp::{Tcp, TcpListen};
 #[cfg(feature = "tls")]
 pub use tls::{Authorities, Tls, TlsAccept, TlsConfig, TlsError, TlsIdentity};
 pub use unix::{Unix, UnixListen};
+#[cfg(feature = "ws")]
+pub use ws::{ThroughProxy, Ws, WsListeners, WsStream};
 
 /// Reaches a master.
 ///

@@ -5,9 +5,12 @@
 #[cfg(feature = "tls")]
 mod certificates;
 mod custom_stream;
+mod forwarding;
 mod loopback;
 mod other_peer;
 mod peers;
+#[cfg(feature = "quic")]
+mod quic;
 mod reconnect;
 mod shutdown;
 mod slow_peer;
@@ -16,3 +19,5 @@ mod support;
 #[cfg(feature = "tls")]
 mod tls;
 mod together;
+#[cfg(feature = "ws")]
+mod ws;

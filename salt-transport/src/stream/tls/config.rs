@@ -208,7 +208,7 @@ impl TlsConfig {
         self
     }
 
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         self.server_name.as_deref()
     }
 

@@ -63,6 +63,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
     );
 
     let scheduled = Arc::clone(&worker).run_schedule();
+    let watching = Arc::clone(&worker).run_beacons();
     let waiting = Arc::clone(&worker).run_queued();
     let stop = handle.clone();
     let stopping = async {
@@ -80,6 +81,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
             error => Failure::from(error),
         }),
         () = scheduled => Ok(()),
+        () = watching => Ok(()),
         () = waiting => Ok(()),
         () = stopping => Ok(()),
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use crate::beacons::Beacons;
 use crate::scheduler::Scheduler;
 use crate::zone::Zone;
 
@@ -12,6 +13,8 @@ use crate::zone::Zone;
 pub struct Engines {
     /// Its own jobs, for `schedule.*`.
     pub schedule: Mutex<Scheduler>,
+    /// What it watches, for `beacons.*`.
+    pub beacons: Mutex<Beacons>,
 }
 
 impl Engines {
@@ -19,6 +22,7 @@ impl Engines {
     pub fn new(zone: Zone) -> Self {
         Self {
             schedule: Mutex::new(Scheduler::new(zone)),
+            beacons: Mutex::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ pub use state::control::{is_state_run, queue_directory};
 
 pub(crate) mod alternatives;
 pub(crate) mod archive;
+pub(crate) mod beacons;
 pub(crate) mod cmd;
 mod config;
 mod cp;
@@ -66,6 +67,7 @@ pub(crate) mod x509;
 pub(crate) fn register(registry: &mut Registry) {
     for module in [
         alternatives::register,
+        beacons::register,
         cmd::register,
         config::register,
         cp::register,

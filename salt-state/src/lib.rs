@@ -1,6 +1,7 @@
 //! Salt's state engine: SLS in, ordered chunks out, and the modules that carry them out.
 
 pub mod args;
+pub mod beacons;
 mod bridge;
 pub mod compile;
 mod context;
@@ -29,6 +30,7 @@ pub mod yaml;
 mod zone;
 
 pub use args::{Args, Signature};
+pub use beacons::{BeaconEvent, Beacons};
 pub use bridge::{Bridge, BridgeSettings};
 pub use context::{
     AskMaster, CompilePillar, Context, FireLocal, MinionData, Progress, RunningJobs, SignalJob,

@@ -52,6 +52,7 @@ use crate::system::Observe;
 
 mod alternatives;
 mod archive;
+mod beacon;
 mod cmd;
 mod cron;
 mod debconf;
@@ -76,6 +77,7 @@ mod pip;
 mod pkg;
 mod pkgrepo;
 mod postgres;
+mod saltutil;
 mod schedule;
 mod service;
 mod ssh_auth;
@@ -93,6 +95,7 @@ pub(crate) fn register(registry: &mut Registry) {
     for module in [
         alternatives::register,
         archive::register,
+        beacon::register,
         cmd::register,
         cron::register,
         debconf::register,
@@ -117,6 +120,7 @@ pub(crate) fn register(registry: &mut Registry) {
         pkg::register,
         pkgrepo::register,
         postgres::register,
+        saltutil::register,
         schedule::register,
         service::register,
         ssh_auth::register,

@@ -1,4 +1,4 @@
-//! What the minion does of its own accord: the jobs of its schedule.
+//! What the minion does of its own accord: the jobs of its schedule, and what it watches.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rand::Rng as _;
 use salt_proto::{Jid, Job, Map, Target, Value};
 use salt_state::scheduler::{Due, Scheduler};
-use salt_state::{CallError, Host, Observe as _};
+use salt_state::{Beacons, CallError, Host, Observe as _};
 
 use super::Worker;
 
@@ -46,6 +46,46 @@ impl Worker {
             .schedule
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beacons(&self) -> MutexGuard<'_, Beacons> {
+        self.engines
+            .beacons
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks with the beacons, once the minion is signed in, and tells the master.
+    pub(super) async fn run_beacons(self: Arc<Self>) {
+        if let Some(Value::Map(items)) = self.config.opts.get("beacons") {
+            self.beacons().set_items(items.clone());
+        }
+        self.handle.until_receiving().await;
+        let mut interval = tokio::time::interval(Duration::from_secs(1));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pillar = None;
+        loop {
+            interval.tick().await;
+            let fresh = self.handle.pillar();
+            if !pillar.as_ref().is_some_and(|old| Arc::ptr_eq(old, &fresh)) {
+                let items = fresh.get("beacons").and_then(Value::as_map).cloned();
+                self.beacons().set_pillar(items.unwrap_or_default());
+                pillar = Some(fresh);
+            }
+            if self.beacons().items(true, true).is_empty() {
+                continue;
+            }
+            let this = Arc::clone(&self);
+            let looked = tokio::task::spawn_blocking(move || {
+                let data = this.data();
+                this.beacons().poll(unix_now(), this.host.as_ref(), &data)
+            });
+            for event in looked.await.unwrap_or_default() {
+                if let Err(error) = self.handle.fire(&event.tag, event.data).await {
+                    tracing::warn!(tag = event.tag, %error, "the master did not take a beacon's event");
+                }
+            }
+        }
     }
 
     /// Runs the jobs of the schedule when they are due, once the minion is signed in.

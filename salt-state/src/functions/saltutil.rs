@@ -12,6 +12,7 @@ use crate::foreign::ForeignKind;
 use crate::python;
 use crate::registry::{CallError, Registry};
 
+mod masters;
 mod sync;
 
 type Answer = Result<Value, CallError>;
@@ -130,6 +131,7 @@ pub(super) fn register(registry: &mut Registry) {
         );
     }
     sync::register(registry);
+    masters::register(registry);
     registry.add(
         "saltutil.sync_all",
         "sync_all(saltenv=None, refresh=True, extmod_whitelist=None, extmod_blacklist=None, clean_pillar_cache=False)",

@@ -576,7 +576,7 @@ fn run_job(args: &Args, context: &Context<'_>) -> Answer {
         return Ok(answer(false, &format!("Job {name} does not exist."), None));
     };
     if !item.get("enabled").is_none_or(Value::is_true) && !args.is_true("force") {
-        return Ok(answer(false, &format!("Job {name} is disabled."), None));
+        return Ok(answer(true, &format!("Job {name} is disabled."), None));
     }
     with(context, |own| own.run_soon(&name));
     let comment = format!("Scheduling Job {name} on minion.");

@@ -9,6 +9,8 @@ use crate::context::Context;
 use crate::registry::{CallError, Registry};
 use crate::{fnmatch, python};
 
+mod states;
+
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
@@ -86,6 +88,7 @@ pub(super) fn register(registry: &mut Registry) {
         |_, _| Ok(Value::Null),
     );
     registry.outputter("sys.doc", "txt");
+    states::register(registry);
 }
 
 /// Whether a function is meant by its name or by its module's.

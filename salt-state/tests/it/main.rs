@@ -12,6 +12,7 @@
 mod archives;
 mod args;
 mod bad_input;
+mod beacons;
 mod beside;
 mod bridge;
 mod cases;

@@ -11,6 +11,7 @@ use crate::registry::{CallError, Registry};
 
 pub use state::control::{is_state_run, queue_directory};
 
+pub(crate) mod aliases;
 pub(crate) mod alternatives;
 pub(crate) mod archive;
 pub(crate) mod beacons;
@@ -18,8 +19,9 @@ pub(crate) mod cmd;
 mod config;
 mod cp;
 pub(crate) mod cron;
+pub(crate) mod debconf;
 mod defaults;
-mod disk;
+pub(crate) mod disk;
 mod environ;
 mod event;
 mod file;
@@ -32,7 +34,12 @@ pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod ini;
 pub(crate) mod iptables;
+pub(crate) mod keyboard;
+pub(crate) mod kmod;
+pub(crate) mod locale;
 mod log;
+pub(crate) mod logrotate;
+pub(crate) mod lvm;
 mod matching;
 mod mine;
 pub(crate) mod mount;
@@ -52,7 +59,7 @@ pub(crate) mod shadow;
 mod slsutil;
 pub(crate) mod ssh;
 mod state;
-mod status;
+pub(crate) mod status;
 mod sys;
 pub(crate) mod sysctl;
 mod templates;
@@ -66,12 +73,14 @@ pub(crate) mod x509;
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
     for module in [
+        aliases::register,
         alternatives::register,
         beacons::register,
         cmd::register,
         config::register,
         cp::register,
         cron::register,
+        debconf::register,
         defaults::register,
         disk::register,
         environ::register,
@@ -86,7 +95,12 @@ pub(crate) fn register(registry: &mut Registry) {
         http::register,
         ini::register,
         iptables::register,
+        keyboard::register,
+        kmod::register,
+        locale::register,
         log::register,
+        logrotate::register,
+        lvm::register,
         matching::register,
         mine::register,
         mount::register,

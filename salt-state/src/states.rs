@@ -50,12 +50,15 @@ use crate::render::{Machine, RegistryFunctions, RenderError, Template, World};
 use crate::sources::{MemorySources, Sources};
 use crate::system::Observe;
 
+mod alias;
 mod alternatives;
 mod archive;
 mod beacon;
+mod blockdev;
 mod cmd;
 mod cron;
 mod debconf;
+mod disk;
 mod environ;
 mod event;
 pub(crate) mod file;
@@ -67,8 +70,11 @@ mod host;
 mod http;
 mod ini;
 mod iptables;
+mod keyboard;
 mod kmod;
 mod locale;
+mod logrotate;
+mod lvm;
 mod module;
 mod mount;
 mod nftables;
@@ -77,12 +83,14 @@ mod pip;
 mod pkg;
 mod pkgrepo;
 mod postgres;
+mod process;
 mod saltutil;
 mod schedule;
 mod service;
 mod ssh_auth;
 mod ssh_known_hosts;
 mod stateconf;
+mod status;
 mod sysctl;
 mod test;
 mod timezone;
@@ -93,12 +101,15 @@ mod x509;
 /// Adds all of ours.
 pub(crate) fn register(registry: &mut Registry) {
     for module in [
+        alias::register,
         alternatives::register,
         archive::register,
         beacon::register,
+        blockdev::register,
         cmd::register,
         cron::register,
         debconf::register,
+        disk::register,
         environ::register,
         event::register,
         file::register,
@@ -110,8 +121,11 @@ pub(crate) fn register(registry: &mut Registry) {
         http::register,
         ini::register,
         iptables::register,
+        keyboard::register,
         kmod::register,
         locale::register,
+        logrotate::register,
+        lvm::register,
         module::register,
         mount::register,
         nftables::register,
@@ -120,12 +134,14 @@ pub(crate) fn register(registry: &mut Registry) {
         pkg::register,
         pkgrepo::register,
         postgres::register,
+        process::register,
         saltutil::register,
         schedule::register,
         service::register,
         ssh_auth::register,
         ssh_known_hosts::register,
         stateconf::register,
+        status::register,
         sysctl::register,
         test::register,
         timezone::register,

@@ -1,4 +1,4 @@
-//! `disk.*`: how full file systems are, as `df(1)` tells.
+//! `disk.*`: how full file systems are, as `df(1)` tells, and what devices hold.
 
 use salt_proto::{Map, Value};
 
@@ -7,7 +7,10 @@ use crate::context::Context;
 use crate::registry::{CallError, Registry};
 use crate::system::{Command, Output};
 
+pub(crate) mod devices;
+
 pub(super) fn register(registry: &mut Registry) {
+    devices::register(registry);
     registry.add(
         "disk.usage",
         "usage(args=None)",

@@ -13,7 +13,10 @@ use super::tool;
 
 type Answer = Result<Value, CallError>;
 
+mod more;
+
 pub(super) fn register(registry: &mut Registry) {
+    more::register(registry);
     let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
         registry.add(name, signature, doc, function);
     };
@@ -411,10 +414,11 @@ pub(crate) fn umount(
 
 /// Uses a file or device for swapping; the error is what the program said.
 pub(crate) fn swap_on(context: &Context<'_>, name: &str) -> Result<Result<(), String>, CallError> {
-    let output = tool::run(
-        context,
-        &tool::named(context.system, "swapon").args(["--", name]),
-    )?;
+    let mut command = tool::named(context.system, "swapon");
+    if name.starts_with('-') {
+        command = command.arg("--");
+    }
+    let output = tool::run(context, &command.arg(name))?;
     Ok(if output.is_success() {
         Ok(())
     } else {

@@ -3,7 +3,7 @@
 use salt_proto::{Map, Value};
 
 use crate::args::Args;
-use crate::context::Context;
+use crate::context::{Context, MinionData};
 use crate::fnmatch;
 use crate::python;
 use crate::registry::{CallError, Registry};
@@ -31,13 +31,13 @@ fn questions(registry: &mut Registry) {
         "service.available",
         "available(name)",
         "Whether there is a service of that name.",
-        |args, context| Ok(provider(context).exists(&args.text("name")?)?.into()),
+        |args, context| Ok(provider_of(context).exists(&args.text("name")?)?.into()),
     );
     registry.add(
         "service.missing",
         "missing(name)",
         "Whether there is no service of that name.",
-        |args, context| Ok((!provider(context).exists(&args.text("name")?)?).into()),
+        |args, context| Ok((!provider_of(context).exists(&args.text("name")?)?).into()),
     );
     registry.add(
         "service.status",
@@ -50,14 +50,14 @@ fn questions(registry: &mut Registry) {
         "service.enabled",
         "enabled(name, root=None, **kwargs)",
         "Whether a service is started at boot.",
-        |args, context| Ok(provider(context).is_enabled(&args.text("name")?)?.into()),
+        |args, context| Ok(provider_of(context).is_enabled(&args.text("name")?)?.into()),
     );
     registry.add(
         "service.disabled",
         "disabled(name, root=None)",
         "Whether a service is not started at boot.",
         |args, context| {
-            let (provider, name) = (provider(context), args.text("name")?);
+            let (provider, name) = (provider_of(context), args.text("name")?);
             let disabled = match provider {
                 Provider::Systemd(systemd) => !systemd.is_enabled(&name)?,
                 // Only a service that is there can be disabled.
@@ -70,19 +70,19 @@ fn questions(registry: &mut Registry) {
         "service.get_all",
         "get_all(root=None)",
         "The names of all services, sorted.",
-        |_, context| Ok(provider(context).all()?.into_iter().collect()),
+        |_, context| Ok(provider_of(context).all()?.into_iter().collect()),
     );
     registry.add(
         "service.get_enabled",
         "get_enabled(root=None)",
         "The names of the services that are started at boot, sorted.",
-        |_, context| Ok(provider(context).by_state(true)?.into_iter().collect()),
+        |_, context| Ok(provider_of(context).by_state(true)?.into_iter().collect()),
     );
     registry.add(
         "service.get_disabled",
         "get_disabled(root=None)",
         "The names of the services that are not started at boot, sorted.",
-        |_, context| Ok(provider(context).by_state(false)?.into_iter().collect()),
+        |_, context| Ok(provider_of(context).by_state(false)?.into_iter().collect()),
     );
 }
 
@@ -145,9 +145,8 @@ enum Provider<'a> {
 }
 
 /// Chosen by the grain `init`; where that is missing or says nothing, by what is there.
-fn provider<'a>(context: &Context<'a>) -> Provider<'a> {
-    let machine: &'a dyn Observe = context.system;
-    let init = context.minion.grains.str("init").unwrap_or("unknown");
+fn provider<'a>(machine: &'a dyn Observe, minion: &MinionData) -> Provider<'a> {
+    let init = minion.grains.str("init").unwrap_or("unknown");
     let unknown = init == "unknown";
     let by_systemd = systemd::is_running(machine) || is_offline(machine);
     if init == "systemd" || unknown && by_systemd {
@@ -159,6 +158,15 @@ fn provider<'a>(context: &Context<'a>) -> Provider<'a> {
         Kind::SystemV
     };
     Provider::Scripts(Scripts { machine, kind })
+}
+
+fn provider_of<'a>(context: &Context<'a>) -> Provider<'a> {
+    provider(context.system, context.minion)
+}
+
+/// Whether services can be masked: only systemd knows how.
+pub(crate) fn can_mask(machine: &dyn Observe, minion: &MinionData) -> bool {
+    matches!(provider(machine, minion), Provider::Systemd(_))
 }
 
 impl Provider<'_> {
@@ -207,7 +215,7 @@ fn status(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
     if let Some(sig) = args.optional_text("sig").filter(|sig| !sig.is_empty()) {
         return Ok((!processes(context.system, &sig).is_empty()).into());
     }
-    let (provider, name) = (provider(context), args.text("name")?);
+    let (provider, name) = (provider_of(context), args.text("name")?);
     if !name.contains(['*', '?', '[']) {
         return Ok(provider.is_running(&name)?.into());
     }
@@ -225,7 +233,7 @@ fn status(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
 /// an error under systemd; scripts only ever say yes or no.
 fn change(args: &Args, context: &Context<'_>, verb: &str) -> Result<Value, CallError> {
     let name = args.text("name")?;
-    let commands = match provider(context) {
+    let commands = match provider_of(context) {
         Provider::Systemd(systemd) => {
             if matches!(
                 verb,
@@ -240,9 +248,12 @@ fn change(args: &Args, context: &Context<'_>, verb: &str) -> Result<Value, CallE
             vec![systemd::command(verb, &name, args.is_true("no_block"))]
         }
         Provider::Scripts(_) if !script::is_name(&name) => return Ok(false.into()),
+        Provider::Scripts(scripts) if verb == "enable" && !scripts.exists(&name) => {
+            return Ok(false.into());
+        }
         Provider::Scripts(scripts) => scripts.commands(verb, &name, args),
     };
-    let strict = matches!(provider(context), Provider::Systemd(_));
+    let strict = matches!(provider_of(context), Provider::Systemd(_));
     for command in commands {
         let output = context
             .system

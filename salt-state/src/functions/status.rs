@@ -376,7 +376,7 @@ fn diskusage(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
 }
 
 /// The ids of the processes whose command line contains a text, our own left out.
-pub(super) fn processes(machine: &dyn Observe, wanted: &str) -> Vec<String> {
+pub(crate) fn processes(machine: &dyn Observe, wanted: &str) -> Vec<String> {
     let own = machine.identity().pid.to_string();
     let is_number = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
     let mut found: Vec<u32> = machine

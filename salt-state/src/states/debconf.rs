@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use salt_proto::{Map, Value};
 
 use crate::args::Args;
-use crate::context::Context;
-use crate::functions::tool;
+use crate::functions::debconf as tools;
 use crate::plan::{Changes, Done, Plan};
 use crate::python;
 use crate::registry::{CallError, Registry};
@@ -34,21 +33,15 @@ pub(super) fn register(registry: &mut Registry) {
     }
 }
 
-/// The answers of one package, by question.
-fn answers(machine: &dyn Observe, package: &str) -> Result<BTreeMap<String, String>, CallError> {
-    let command = tool::named(machine, "debconf-get-selections");
-    let text = tool::ask(machine, &command)?.stdout_text();
-    Ok(text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| {
-            let mut fields = line.splitn(4, '\t');
-            let owner = fields.next()?;
-            let question = fields.next()?;
-            let _kind = fields.next()?;
-            let answer = fields.next().unwrap_or_default();
-            (owner == package).then(|| (question.to_owned(), answer.to_owned()))
-        })
+/// The answers of one package with their types, by question.
+fn answers(
+    machine: &dyn Observe,
+    package: &str,
+) -> Result<BTreeMap<String, (String, String)>, CallError> {
+    Ok(tools::selections(machine)?
+        .into_iter()
+        .filter(|[owner, ..]| owner == package)
+        .map(|[_, question, kind, answer]| (question, (kind, answer)))
         .collect())
 }
 
@@ -60,30 +53,19 @@ fn as_text(value: &Value) -> String {
     }
 }
 
-fn select(
-    context: &Context<'_>,
-    package: &str,
-    question: &str,
-    kind: &str,
-    value: &str,
-) -> Result<bool, CallError> {
-    if [package, question, kind, value]
-        .iter()
-        .any(|field| field.contains('\n'))
-    {
-        return Ok(false);
-    }
-    let command = tool::named(context.system, "debconf-set-selections")
-        .stdin(format!("{package} {question} {kind} {value}\n"));
-    Ok(tool::run(context, &command)?.is_success())
-}
-
 fn set(args: &Args, check: &Check<'_>) -> Answer {
     let package = args.text("name")?;
-    let Some(Value::Map(data)) = args.get("data") else {
-        return Ok(Plan::fail("The data has to be a mapping of questions"));
-    };
     let now = answers(check.system, &package)?;
+    let data = match args.get("data") {
+        Some(Value::Map(data)) => data,
+        other => {
+            let kind = other.map_or("NoneType", Value::type_name);
+            return Err(CallError::exception(
+                "AttributeError",
+                format!("'{kind}' object has no attribute 'items'"),
+            ));
+        }
+    };
     let mut todo = Vec::new();
     let mut same = String::new();
     let (mut changes, mut shows) = (Changes::none(), Changes::none());
@@ -102,7 +84,8 @@ fn set(args: &Args, check: &Check<'_>) -> Answer {
         };
         let kind = python::str(member("type")?);
         let value = as_text(member("value")?);
-        if now.get(&question).map(String::as_str) == Some(value.as_str()) {
+        let stands = now.get(&question);
+        if stands.is_some_and(|(known, answer)| *known == kind && *answer == value) {
             same.push_str(&format!("Unchanged answers: {question} "));
             continue;
         }
@@ -121,7 +104,8 @@ fn set(args: &Args, check: &Check<'_>) -> Answer {
     }
     Ok(Plan::change(same.clone(), changes, move |context| {
         for (question, kind, value) in &todo {
-            if !select(context, &package, question, kind, value)? {
+            let words = [&package, question, kind, value].map(String::clone);
+            if !tools::answer(context, &words)? {
                 return Ok(Done::failed("Some settings failed to be applied.")
                     .changes(Map::from([(question.as_str(), "Failed to set!")])));
             }
@@ -156,29 +140,27 @@ fn set_file(args: &Args, check: &Check<'_>) -> Answer {
         None => content,
         Some(renderer) => {
             let mut extra = Map::new();
-            for key in ["defaults", "context"] {
-                if let Some(Value::Map(more)) = args.get(key) {
-                    extra.extend(more.clone());
-                }
+            // Salt looks at the defaults, but does not render with them.
+            if let Some(Value::Map(more)) = args.get("context") {
+                extra.extend(more.clone());
             }
             let path = source.strip_prefix("salt://").unwrap_or(&source);
             match check.template(&renderer, &String::from_utf8_lossy(&content), path, &extra) {
                 Ok(text) => text.into_bytes(),
-                Err(error) => return Ok(Plan::fail(error.to_string())),
+                Err(error) => {
+                    let error = CallError::exception("SaltRenderError", error.to_string());
+                    return Ok(Plan::change("", Changes::none(), move |_| {
+                        Err::<Done, CallError>(error)
+                    })
+                    .when_testing("Debconf selections would have been set."));
+                }
             }
         }
     };
     Ok(Plan::change(
         "Debconf selections were set.",
         Changes::none(),
-        move |context| {
-            let command = tool::named(context.system, "debconf-set-selections").stdin(text.clone());
-            Ok(if tool::run(context, &command)?.is_success() {
-                Done::as_planned()
-            } else {
-                Done::failed("Unable to set debconf selections from file.")
-            })
-        },
+        move |context| tools::answer_all(context, text),
     )
     .when_testing("Debconf selections would have been set."))
 }

@@ -1,17 +1,15 @@
 //! `kmod.*`: modules of the kernel.
 
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use salt_proto::Value;
 
 use crate::args::Args;
-use crate::context::Context;
-use crate::functions::tool;
+use crate::functions::kmod as tools;
 use crate::plan::{Changes, Done, Plan};
 use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
-use crate::system::{Observe, WriteOptions, errno_text};
 
 type Answer = Result<Plan, CallError>;
 
@@ -31,210 +29,159 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 fn names(args: &Args) -> Result<Vec<String>, CallError> {
-    Ok(match args.given("mods") {
+    let mut all: Vec<String> = match args.get("mods") {
         Some(Value::List(items)) => items.iter().map(python::str).collect(),
-        _ => vec![args.text("name")?],
-    })
+        Some(Value::Null) | None => vec![args.text("name")?],
+        Some(_) => Vec::new(),
+    };
+    let mut seen = BTreeSet::new();
+    all.retain(|name| seen.insert(name.clone()));
+    Ok(all)
 }
 
-/// The modules that are loaded, with dashes as underscores.
-fn loaded(machine: &dyn Observe) -> Vec<String> {
-    let text = tool::answer(machine, &tool::named(machine, "lsmod")).unwrap_or_default();
-    text.lines()
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// The file that names the modules of every boot.
-fn list(machine: &dyn Observe) -> &'static Path {
-    Path::new(if machine.exists(Path::new("/run/systemd/system")) {
-        "/etc/modules-load.d/salt_managed.conf"
-    } else {
-        "/etc/modules"
-    })
-}
-
-fn listed(machine: &dyn Observe) -> Result<(String, Vec<String>), CallError> {
-    let path = list(machine);
-    let text = machine
-        .text(path)
-        .map_err(|error| CallError::execution(errno_text(&error, Some(path))))?
-        .unwrap_or_default();
-    let names = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_owned)
-        .collect();
-    Ok((text, names))
-}
-
-fn same(a: &str, b: &str) -> bool {
-    a.replace('-', "_") == b.replace('-', "_")
-}
-
-/// `Kernel module a is` or `Kernel modules a, b are`.
-fn subject(names: &[String]) -> String {
-    match names {
-        [one] => format!("Kernel module {one} is"),
-        several => format!("Kernel modules {} are", several.join(", ")),
+/// `Kernel module a is` or `Kernel modules a, b are`, and so on; nothing of no modules.
+fn line(of: &[String], before: &str, one: &str, several: &str, after: &str) -> Option<String> {
+    let start = |word: &str| match before {
+        "" => format!("Kernel {word}"),
+        before => format!("{before} kernel {word}"),
+    };
+    match of {
+        [] => None,
+        [name] => Some(format!("{} {name}{one}{after}", start("module"))),
+        names => Some(format!(
+            "{} {}{several}{after}",
+            start("modules"),
+            names.join(", ")
+        )),
     }
+}
+
+fn is(of: &[String], what: &str) -> Option<String> {
+    line(of, "", " is ", " are ", what)
+}
+
+fn did(what: &str, of: &[String]) -> Option<String> {
+    line(of, what, "", "", "")
+}
+
+fn joined<const N: usize>(lines: [Option<String>; N]) -> Option<String> {
+    let lines: Vec<String> = lines.into_iter().flatten().collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// What is loaded; with `persist` both now and at boot, or either, as a state asks for it.
+fn standing(args: &Args, check: &Check<'_>, both: bool) -> Result<BTreeSet<String>, CallError> {
+    let loaded = tools::loaded(check.system)?;
+    if !args.is_true("persist") {
+        return Ok(loaded);
+    }
+    let listed = check.query("kmod.mod_list", &Args::new().with(true))?;
+    let listed: BTreeSet<String> = match &listed {
+        Value::List(items) => items.iter().map(python::str).collect(),
+        _ => BTreeSet::new(),
+    };
+    Ok(if both {
+        loaded.intersection(&listed).cloned().collect()
+    } else {
+        loaded.union(&listed).cloned().collect()
+    })
 }
 
 fn present(args: &Args, check: &Check<'_>) -> Answer {
-    let wanted = names(args)?;
-    let now = loaded(check.system);
-    let mut todo: Vec<String> = wanted
-        .iter()
-        .filter(|name| !now.iter().any(|known| same(known, name)))
-        .cloned()
-        .collect();
-    if args.is_true("persist") {
-        let (_, listed) = listed(check.system)?;
-        todo.extend(
-            wanted
-                .iter()
-                .filter(|name| !listed.iter().any(|known| same(known, name)))
-                .cloned(),
-        );
-        todo.sort();
-        todo.dedup();
-    }
+    let now = standing(args, check, true)?;
+    let (already, todo): (Vec<_>, Vec<_>) = names(args)?
+        .into_iter()
+        .partition(|name| now.contains(name));
+    let already = is(&already, "already present");
     if todo.is_empty() {
-        return Ok(Plan::unchanged(format!(
-            "{} already present",
-            subject(&wanted)
-                .trim_end_matches(" is")
-                .trim_end_matches(" are")
-        )));
+        return Ok(Plan::unchanged(already.unwrap_or_default()));
     }
-    let would = format!("{} set to be loaded", subject(&todo));
+    let would = joined([already.clone(), is(&todo, "set to be loaded")]);
+    let has = tools::available(check.system);
+    let (todo, missing): (Vec<_>, Vec<_>) = todo.into_iter().partition(|name| has.contains(name));
+    let unavailable = is(&missing, "unavailable");
+    if todo.is_empty() {
+        let comment = joined([already, unavailable]);
+        return Ok(Plan::fail(comment.unwrap_or_default())
+            .when_testing(would.unwrap_or_default())
+            .test_result(None));
+    }
     let persist = args.is_true("persist");
     let mut changes = Changes::none();
     for name in &todo {
         changes.insert(name.as_str(), "loaded");
     }
-    let said = match todo.as_slice() {
-        [one] => format!("Loaded kernel module {one}"),
-        several => format!("Loaded kernel modules {}", several.join(", ")),
-    };
-    Ok(Plan::change(said, changes, move |context| {
-        let machine = context.system;
-        let missing: Vec<String> = todo
-            .iter()
-            .filter(|name| {
-                let command = tool::named(machine, "modprobe").args(["-n", "--", name]);
-                tool::answer(machine, &command).is_none()
-            })
-            .cloned()
-            .collect();
-        if !missing.is_empty() {
-            return Ok(Done::failed(format!("{} unavailable", subject(&missing))));
-        }
-        for name in &todo {
-            let command = tool::named(machine, "modprobe").args(["--", name]);
-            if !tool::run(context, &command)?.is_success() {
-                return Ok(Done::failed(format!("Failed to load kernel module {name}")));
+    let said = joined([already.clone(), unavailable.clone(), did("Loaded", &todo)]);
+    Ok(
+        Plan::change(said.unwrap_or_default(), changes, move |context| {
+            let (mut done, mut changes) = (Vec::new(), Changes::none());
+            let mut failed = Vec::new();
+            for name in todo {
+                match tools::load(context, &name, persist)? {
+                    Ok(new) => {
+                        for new in new {
+                            changes.insert(new, "loaded");
+                        }
+                        done.push(name);
+                    }
+                    Err(text) => {
+                        failed.push(format!("Failed to load kernel module {name}: {text}"));
+                    }
+                }
             }
-        }
-        if persist {
-            remember(context, &todo)?;
-        }
-        Ok(Done::as_planned())
-    })
-    .when_testing(would)
-    .test_changes(Changes::none()))
-}
-
-fn write(context: &Context<'_>, text: &str) -> Result<(), CallError> {
-    let path = list(context.system);
-    let failed = |error: std::io::Error| CallError::execution(errno_text(&error, Some(path)));
-    if let Some(parent) = path.parent() {
-        context
-            .system
-            .create_dir_all(parent, 0o755)
-            .map_err(failed)?;
-    }
-    context
-        .system
-        .write(path, text.as_bytes(), &WriteOptions::new())
-        .map_err(failed)
-}
-
-fn remember(context: &Context<'_>, names: &[String]) -> Result<(), CallError> {
-    let (mut text, listed) = listed(context.system)?;
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    for name in names {
-        if !listed.iter().any(|known| same(known, name)) {
-            text.push_str(name);
-            text.push('\n');
-        }
-    }
-    write(context, &text)
+            let well = missing.is_empty() && failed.is_empty();
+            let failed = (!failed.is_empty()).then(|| failed.join("\n"));
+            let comment = joined([already, unavailable, did("Loaded", &done), failed]);
+            Ok(Done::with_comment(comment.unwrap_or_default())
+                .changes(changes)
+                .result(Some(well)))
+        })
+        .when_testing(would.unwrap_or_default())
+        .test_changes(Changes::none()),
+    )
 }
 
 fn absent(args: &Args, check: &Check<'_>) -> Answer {
+    let now = standing(args, check, false)?;
     let wanted = names(args)?;
-    let persist = args.is_true("persist");
-    let keep = args.is_true("comment");
-    let now = loaded(check.system);
-    let (_, listed) = if persist {
-        listed(check.system)?
-    } else {
-        Default::default()
-    };
     let todo: Vec<String> = wanted
         .iter()
-        .filter(|name| now.iter().chain(&listed).any(|known| same(known, name)))
+        .filter(|name| now.contains(*name))
         .cloned()
         .collect();
     if todo.is_empty() {
-        return Ok(Plan::unchanged(format!(
-            "{} already removed",
-            subject(&wanted)
-        )));
+        let comment = is(&wanted, "already removed");
+        return Ok(Plan::unchanged(comment.unwrap_or_default()));
     }
-    let would = format!("{} set to be removed", subject(&todo));
+    let would = is(&todo, "set to be removed").unwrap_or_default();
+    let (persist, comment) = (args.is_true("persist"), args.is_true("comment"));
     let mut changes = Changes::none();
     for name in &todo {
         changes.insert(name.as_str(), "removed");
     }
-    let said = match todo.as_slice() {
-        [one] => format!("Removed kernel module {one}"),
-        several => format!("Removed kernel modules {}", several.join(", ")),
-    };
+    let said = did("Removed", &todo).unwrap_or_default();
     Ok(Plan::change(said, changes, move |context| {
-        for name in &todo {
-            if !loaded(context.system).iter().any(|known| same(known, name)) {
-                continue;
-            }
-            let command = tool::named(context.system, "modprobe").args(["-r", "--", name]);
-            if !tool::run(context, &command)?.is_success() {
-                return Ok(Done::failed(format!(
-                    "Failed to remove kernel module {name}"
-                )));
-            }
-        }
-        if persist {
-            let (text, _) = self::listed(context.system)?;
-            let mut out = String::new();
-            for line in text.lines() {
-                let word = line.split_whitespace().next().unwrap_or_default();
-                if !todo.iter().any(|name| same(name, word)) {
-                    out.push_str(line);
-                    out.push('\n');
-                } else if keep {
-                    out.push_str(&format!("#{line}\n"));
+        let (mut done, mut changes) = (Vec::new(), Changes::none());
+        let mut failed = Vec::new();
+        for name in todo {
+            match tools::remove(context, &name, persist, comment)? {
+                Ok(gone) => {
+                    for gone in gone {
+                        changes.insert(gone, "removed");
+                    }
+                    done.push(name);
+                }
+                Err(text) => {
+                    failed.push(format!("Failed to remove kernel module {name}: {text}"));
                 }
             }
-            write(context, &out)?;
         }
-        Ok(Done::as_planned())
+        let well = failed.is_empty();
+        let failed = (!failed.is_empty()).then(|| failed.join("\n"));
+        let comment = joined([did("Removed", &done), failed]);
+        Ok(Done::with_comment(comment.unwrap_or_default())
+            .changes(changes)
+            .result(Some(well)))
     })
     .when_testing(would)
     .test_changes(Changes::none()))

@@ -346,8 +346,18 @@ fn swap(args: &Args, check: &Check<'_>) -> Answer {
         return Ok(Plan::unchanged(said));
     }
     Ok(Plan::change(said, changes.clone(), move |context| {
-        let failed = !on && tools::swap_on(context, &name)?.is_err();
+        // What counts is whether it is used, not what the program said.
+        let failed = !on && {
+            let _said = tools::swap_on(context, &name)?;
+            !tools::is_swap(context.system, &name)?
+        };
         if standing != "present" {
+            if !context.system.exists(&path) {
+                return Err(CallError::execution(format!(
+                    "Bad config file \"{}\"",
+                    path.display()
+                )));
+            }
             tools::set_fstab(context, &path, &entry)?;
         }
         if failed {

@@ -63,6 +63,10 @@ fn is_offline(check: &Check<'_>) -> bool {
     crate::functions::service::is_offline(check.system)
 }
 
+fn can_mask(check: &Check<'_>) -> bool {
+    crate::functions::service::can_mask(check.system, check.minion)
+}
+
 fn asks(check: &Check<'_>, function: &str, args: &Args) -> Result<bool, CallError> {
     Ok(check.query(function, args)?.is_true())
 }
@@ -176,7 +180,7 @@ impl Service {
 /// What masks a unit, and whether that will be undone.
 fn unmasking(args: &Args, check: &Check<'_>, name: &str) -> Result<(String, String), CallError> {
     let (mut would, mut said) = (String::new(), String::new());
-    if !check.has_function("service.masked") {
+    if !can_mask(check) {
         return Ok((would, said));
     }
     for (key, runtime, word) in [
@@ -233,7 +237,7 @@ fn set_boot(
     let changes = match stands {
         Stands::AsBefore => Changes::none(),
         _ if !result => Changes::none(),
-        _ => Changes::of(name, true),
+        _ => Changes::of(name, stands == Stands::Running),
     };
     let is = |enable: bool| now(context, "service.enabled", name, None) == enable;
     if is(enable) {
@@ -430,14 +434,11 @@ fn dead(args: &Args, check: &Check<'_>) -> Answer {
     let (comment, changes) = match service.enable {
         Some(enable) => {
             let word = if enable { "enabled" } else { "disabled" };
-            let has = if service.is_enabled(check)? == enable {
-                "is already"
-            } else {
-                "has been"
-            };
+            let already = service.is_enabled(check)? == enable;
+            let has = if already { "is already" } else { "has been" };
             (
                 format!("Service {name} {has} {word}, and is dead"),
-                Changes::of(&name, true),
+                Changes::of(&name, !already),
             )
         }
         None => (
@@ -530,6 +531,9 @@ fn at_boot(args: &Args, check: &Check<'_>, enable: bool) -> Answer {
 }
 
 fn masked(args: &Args, check: &Check<'_>, mask: bool) -> Answer {
+    if !can_mask(check) {
+        return Ok(Plan::fail("Service masking not available on this minion"));
+    }
     let (name, runtime) = (args.text("name")?, args.is_true("runtime"));
     let word = if runtime { "runtime masked" } else { "masked" };
     let undone = if runtime {

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use salt_proto::{Map, Value};
 use salt_state::{
-    Args, Command, Context, FakeSystem, MinionData, Observe, Output, Registry, System, WriteOptions,
+    Args, Command, Context, FakeSystem, MemorySources, MinionData, Node, Observe, Output, Registry,
+    System, WriteOptions,
 };
 use serde_json::Value as Json;
 
@@ -21,6 +22,8 @@ use crate::golden::decode;
 struct Recording {
     programs: Vec<String>,
     files: Files,
+    /// Differences to the usual grains; null takes one away.
+    grains: Map,
     cases: Vec<Case>,
 }
 
@@ -92,16 +95,21 @@ fn recording(recorded: &str) -> Recording {
         commands: list(&json["commands"], ran),
         after: json.get("after").map(files),
     };
-    let case = |json: &Json| Case {
-        call: text(&json["call"]),
-        args: list(&json["args"], decode),
-        kw: decode(&json["kw"]).as_map().cloned().unwrap_or_default(),
-        before: files(&json["before"]),
-        steps: list(&json["steps"], step),
+    let case = |case: &Json| Case {
+        call: text(&case["call"]),
+        args: list(&case["args"], decode),
+        kw: decode(&case["kw"]).as_map().cloned().unwrap_or_default(),
+        // Most cases of a recording begin alike.
+        before: files(case.get("before").unwrap_or(&json["before"])),
+        steps: list(&case["steps"], step),
     };
     Recording {
         programs: list(&json["programs"], text),
         files: files(&json["files"]),
+        grains: decode(&json["grains"])
+            .as_map()
+            .cloned()
+            .unwrap_or_default(),
         cases: list(&json["cases"], case),
     }
 }
@@ -149,6 +157,18 @@ fn machine(recording: &Recording, case: &Case, script: &Arc<Mutex<Script>>) -> F
             (None, Some(target)) => machine.link(path, target),
             (None, None) => machine.file(path, text.as_str()),
         };
+    }
+    for (path, text) in recording.files.iter().chain(&case.before) {
+        let path = Path::new(path);
+        if path.starts_with("/etc/init.d") && text.starts_with("#!") {
+            machine.set_mode(path, 0o755).unwrap();
+        }
+        if let Some(numbers) = text.strip_prefix("block ") {
+            let (major, minor) = numbers.split_once(' ').unwrap();
+            let node = Node::Block(major.parse().unwrap(), minor.parse().unwrap());
+            machine.remove(path).unwrap();
+            machine.make_node(path, node, 0o660).unwrap();
+        }
     }
     let script = Arc::clone(script);
     machine.effect(move |command, machine| {
@@ -205,14 +225,21 @@ fn comment(value: Option<&Value>) -> String {
     }
 }
 
-fn minion() -> MinionData {
+fn minion(differences: &Map) -> MinionData {
     let grains =
         "{os: Debian, os_family: Debian, kernel: Linux, osrelease: '12', osmajorrelease: 12,
         oscodename: bookworm, osfinger: Debian-12, osarch: amd64, id: m1, init: systemd,
         systemd: {version: '252'}, kernelrelease: 6.1.0-fake}";
-    let Ok(Value::Map(grains)) = salt_state::yaml::load(grains) else {
+    let Ok(Value::Map(mut grains)) = salt_state::yaml::load(grains) else {
         panic!("grains");
     };
+    for (key, value) in differences {
+        if value.is_null() {
+            grains.remove(&salt_state::python::str(key));
+        } else {
+            grains.insert(key.clone(), value.clone());
+        }
+    }
     MinionData {
         id: "m1".to_owned(),
         grains: grains.into(),
@@ -223,7 +250,14 @@ fn minion() -> MinionData {
 /// Replays a module's recording; returns how many calls it checked.
 fn replay(recorded: &str) -> usize {
     let recording = recording(recorded);
-    let (registry, minion) = (Registry::builtin(), minion());
+    let (registry, minion) = (Registry::builtin(), minion(&recording.grains));
+    let tree = recording.files.iter().filter_map(|(path, text)| {
+        let path = path.strip_prefix("/srv/salt/")?;
+        Some((path.to_owned(), text.clone()))
+    });
+    let tree = tree.fold(MemorySources::new(), |tree, (path, text)| {
+        tree.file("base", path, text)
+    });
     let mut wrong = Vec::new();
     let mut count = 0;
     for case in &recording.cases {
@@ -234,7 +268,8 @@ fn replay(recorded: &str) -> usize {
                 ran: step.commands.clone(),
                 unknown: Vec::new(),
             };
-            let context = Context::new(&registry, &machine, &minion);
+            let mut context = Context::new(&registry, &machine, &minion);
+            context.sources = Some(&tree);
             let mut args = Args::new();
             if step.mode != "call" {
                 args = args.with(case.call.as_str());
@@ -343,5 +378,18 @@ replays! {
     rules_of_nft_are_set_as_salt_sets_them: "nftables", 200;
     gems_are_installed_as_salt_installs_them: "gem", 60;
     packages_of_node_are_installed_as_salt_installs_them: "npm", 50;
+    names_for_mail_are_given_as_salt_gives_them: "aliases", 100;
+    languages_are_made_and_set_as_salt_sets_them: "locale", 60;
+    languages_are_set_through_systemd_as_salt_sets_them: "locale_systemd", 60;
+    questions_of_packages_are_answered_as_salt_answers_them: "debconf", 60;
+    modules_are_listed_for_a_boot_without_systemd_as_salt_lists_them: "kmod_modules", 50;
+    devices_are_formatted_as_salt_formats_them: "disk", 60;
+    devices_are_tuned_as_salt_tunes_them: "blockdev", 20;
+    scripts_start_services_as_with_salt: "service_scripts", 150;
+    scripts_start_services_in_a_run_level_as_with_salt: "service_runlevel", 150;
+    devices_are_used_for_swapping_as_with_salt: "mount_swap", 40;
+    modules_of_the_kernel_are_loaded_as_salt_loads_them: "kmod", 150;
+    logrotate_is_configured_as_salt_configures_it: "logrotate", 100;
+    volumes_are_made_as_lvm_and_salt_make_them: "lvm", 200;
     known_hosts_are_learnt_as_salt_learns_them: "ssh_known_hosts", 100;
 }

@@ -65,8 +65,12 @@ impl Scripts<'_> {
             Kind::SystemV => "/etc",
         };
         let levels = Path::new(levels);
+        let now = self.level().map(|level| format!("rc{level}.d"));
         let all = self.machine.list(levels).unwrap_or_default();
         all.iter().any(|level| {
+            if now.as_ref().is_some_and(|now| level != now.as_str()) {
+                return false;
+            }
             let directory = levels.join(level);
             match self.kind {
                 Kind::OpenRc => self.machine.is_link(&directory.join(name)),
@@ -83,6 +87,31 @@ impl Scripts<'_> {
                 }
             }
         })
+    }
+
+    /// Whether a run level has a link that starts or stops it.
+    fn has_links(&self, name: &str) -> bool {
+        let levels = Path::new("/etc");
+        let all = self.machine.list(levels).unwrap_or_default();
+        all.iter()
+            .filter(|level| {
+                let level = level.to_string_lossy();
+                level.starts_with("rc") && level.ends_with(".d")
+            })
+            .flat_map(|level| self.machine.list(&levels.join(level)).unwrap_or_default())
+            .any(|link| link.to_string_lossy().get(3..) == Some(name))
+    }
+
+    /// The run level, where there is one; a container has none, as a rule.
+    fn level(&self) -> Option<char> {
+        if self.kind == Kind::OpenRc {
+            return None;
+        }
+        let output = self.machine.query(&Command::new("runlevel")).ok()?;
+        let text = output.stdout_text();
+        let mut last = text.split_whitespace().next_back()?.chars();
+        let level = last.next().filter(char::is_ascii_alphanumeric)?;
+        (output.is_success() && last.next().is_none()).then_some(level)
     }
 
     fn command(&self, name: &str, verb: &str) -> Command {
@@ -115,13 +144,11 @@ impl Scripts<'_> {
             return vec![Command::new("chkconfig").args([name, state])];
         }
         let update = || Command::new("update-rc.d").arg(name);
-        if enable {
-            // A script without links gets them first; the second command enables links
-            // that were disabled.
-            vec![update().arg("defaults"), update().arg("enable")]
-        } else {
-            vec![update().arg("disable")]
+        if enable && !self.has_links(name) {
+            // What never had links gets them first.
+            return vec![update().arg("defaults"), update().arg("enable")];
         }
+        vec![update().arg(verb)]
     }
 }
 

@@ -159,8 +159,7 @@ fn target(machine: &dyn Observe, path: &Path, name: &str) -> Result<String, Call
     let all = lines(machine, path)?;
     let found = all
         .into_iter()
-        .filter(|line| !line.is_comment() && line.name == name)
-        .next_back();
+        .rfind(|line| !line.is_comment() && line.name == name);
     Ok(found.map(|line| line.target).unwrap_or_default())
 }
 
@@ -173,8 +172,7 @@ pub(crate) fn has(
 ) -> Result<bool, CallError> {
     let found = lines(machine, path)?
         .into_iter()
-        .filter(|line| !line.is_comment() && line.name == name)
-        .next_back();
+        .rfind(|line| !line.is_comment() && line.name == name);
     Ok(found.is_some_and(|line| line.target == joined(wanted)))
 }
 

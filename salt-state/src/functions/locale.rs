@@ -139,8 +139,8 @@ pub(crate) fn current(machine: &dyn Observe) -> Result<String, CallError> {
     }
     let text = read(machine, DEFAULT)?.unwrap_or_default();
     let lines = text.lines();
-    let values = lines.filter_map(|line| line.trim().strip_prefix("LANG="));
-    let last = values.last().unwrap_or_default();
+    let mut values = lines.filter_map(|line| line.trim().strip_prefix("LANG="));
+    let last = values.next_back().unwrap_or_default();
     Ok(last.trim_matches(['"', '\'']).to_owned())
 }
 

@@ -321,7 +321,7 @@ fn is_empty(value: Option<&Value>) -> bool {
 }
 
 /// What the caller states beside the parameters, without what the runtime adds.
-fn options<'a>(args: &'a Args) -> impl Iterator<Item = (&'a str, &'a Value)> {
+fn options(args: &Args) -> impl Iterator<Item = (&str, &Value)> {
     args.keywords()
         .iter()
         .filter_map(|(key, value)| Some((key.as_str()?, value)))

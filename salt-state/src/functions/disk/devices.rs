@@ -78,7 +78,7 @@ pub(super) fn register(registry: &mut Registry) {
         "disk.hpa",
         "hpa(disks, size=None)",
         "How much of a disk can be seen, in sectors.",
-        |args, context| hpa(args, context),
+        hpa,
     );
     add(
         "disk.smart_attributes",

@@ -39,6 +39,7 @@ pub(crate) mod kmod;
 pub(crate) mod locale;
 mod log;
 pub(crate) mod logrotate;
+pub(crate) mod lowpkg;
 pub(crate) mod lvm;
 mod matching;
 mod mine;
@@ -100,6 +101,7 @@ pub(crate) fn register(registry: &mut Registry) {
         locale::register,
         log::register,
         logrotate::register,
+        lowpkg::register,
         lvm::register,
         matching::register,
         mine::register,

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::registry::{CallError, Registry};
 use crate::system::Command;
 
+pub(crate) mod asked;
 pub(crate) mod change;
 pub(crate) mod manager;
 pub(crate) mod repo;
@@ -19,6 +20,7 @@ use manager::Manager;
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    asked::register(registry);
     change::register(registry);
     offers(registry);
     repo::register(registry);
@@ -28,7 +30,18 @@ pub(super) fn register(registry: &mut Registry) {
         "Returns the version of an installed package, empty when it is not; of several, by name.",
         |args, context| {
             let installed = installed(context, "pkg.version")?;
-            let names: Vec<String> = args.positional().iter().map(crate::python::str).collect();
+            let mut names = Vec::new();
+            let mut has_pattern = false;
+            for name in args.positional().iter().map(crate::python::str) {
+                if name.contains(['*', '?', '[']) {
+                    has_pattern = true;
+                    let known = installed.keys().filter_map(Value::as_str);
+                    let found = known.filter(|known| crate::fnmatch(known, &name));
+                    names.extend(found.map(str::to_owned));
+                } else {
+                    names.push(name);
+                }
+            }
             let version = |name: &String| {
                 installed
                     .get(name.as_str())
@@ -36,8 +49,8 @@ pub(super) fn register(registry: &mut Registry) {
                     .unwrap_or_else(|| "".into())
             };
             Ok(match names.as_slice() {
-                [] => "".into(),
-                [name] => version(name),
+                [] => Map::new().into(),
+                [name] if !has_pattern => version(name),
                 several => several
                     .iter()
                     .map(|name| (name.as_str(), version(name)))
@@ -51,7 +64,20 @@ pub(super) fn register(registry: &mut Registry) {
         "list_pkgs(versions_as_list=False, removed=False, purge_desired=False, **kwargs)",
         "Returns the versions of all installed packages.",
         |args, context| {
-            let installed = installed(context, "pkg.list_pkgs")?;
+            let installed = if args.is_true("removed") || args.is_true("purge_desired") {
+                let manager = Manager::of(context, "pkg.list_pkgs")?;
+                let mut found = if args.is_true("removed") {
+                    manager.installed(context.system, true)?
+                } else {
+                    Default::default()
+                };
+                if args.is_true("purge_desired") {
+                    found.extend(manager.purge_desired(context.system)?);
+                }
+                found.into_iter().collect()
+            } else {
+                installed(context, "pkg.list_pkgs")?
+            };
             if !args.is_true("versions_as_list") {
                 return Ok(installed.into());
             }
@@ -81,11 +107,14 @@ fn offers(registry: &mut Registry) {
                     manager.refresh(context)?;
                 }
                 let installed = manager.installed(context.system, false)?;
+                let shows_installed = args.keywords().get("show_installed").is_some_and(Value::is_true);
+                let from = args.keywords().get("fromrepo").map(crate::python::str);
                 let latest = |name: &String| -> String {
-                    let offered = manager.candidate(context.system, name);
+                    let offered = manager.candidate_from(context.system, name, from.as_deref());
                     match (offered, installed.get(name)) {
                         (Some(offered), Some(now))
-                            if compare(manager, &offered, now) != Ordering::Greater =>
+                            if !shows_installed
+                                && compare(manager, &offered, now) != Ordering::Greater =>
                         {
                             String::new()
                         }
@@ -95,6 +124,10 @@ fn offers(registry: &mut Registry) {
                 let names: Vec<String> = args.positional().iter().map(crate::python::str).collect();
                 Ok(match names.as_slice() {
                     [] => "".into(),
+                    // Salt's answer has the name where the lists have no such package.
+                    [name] if !manager.knows(context.system, name, from.as_deref()) => {
+                        Map::from([(name.as_str(), "")]).into()
+                    }
                     [name] => latest(name).into(),
                     several => several
                         .iter()
@@ -112,6 +145,13 @@ fn offers(registry: &mut Registry) {
         |args, context| {
             let manager = Manager::of(context, "pkg.upgrade_available")?;
             let name = args.text("name")?;
+            if args.keywords().get("refresh").is_none_or(Value::is_true) {
+                manager.refresh(context)?;
+            }
+            if !manager.knows(context.system, &name, None) {
+                // Salt takes the answer for a version.
+                return Ok(true.into());
+            }
             let offered = manager.candidate(context.system, &name);
             let installed = manager.installed(context.system, false)?;
             Ok(match (offered, installed.get(&name)) {
@@ -175,7 +215,12 @@ fn offers(registry: &mut Registry) {
                     }
                     Manager::Apk => super::tool::plain("apk").args(["info", "-W", path]),
                 };
-                let text = super::tool::answer(context.system, &command).unwrap_or_default();
+                let output = super::tool::ask(context.system, &command)?;
+                if !output.is_success() {
+                    context.set_retcode(output.exit.code().into());
+                    return Ok(String::new());
+                }
+                let text = output.stdout_text();
                 Ok(match manager {
                     Manager::Apt => text.split(':').next().unwrap_or_default().trim().to_owned(),
                     _ => text.trim().to_owned(),
@@ -197,6 +242,25 @@ fn offers(registry: &mut Registry) {
     );
 }
 
+/// Whether epochs are left out of a comparison: as stated, else where the version asked
+/// for has none.
+pub(crate) fn ignores_epoch(args: &Args, wanted: &str) -> bool {
+    match args.given("ignore_epoch") {
+        Some(stated) => stated.is_true(),
+        None => !wanted.contains(':'),
+    }
+}
+
+/// A version, or a comparison with one, without its epoch.
+pub(crate) fn without_epoch(version: &str) -> String {
+    let start = version
+        .find(|c| !matches!(c, '<' | '>' | '=' | '!'))
+        .unwrap_or(version.len());
+    let (operator, version) = version.split_at(start);
+    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+    format!("{operator}{version}")
+}
+
 /// How two versions compare in a manager's order.
 pub(crate) fn compare(manager: Manager, a: &str, b: &str) -> Ordering {
     match manager {
@@ -208,6 +272,10 @@ pub(crate) fn compare(manager: Manager, a: &str, b: &str) -> Ordering {
 /// Whether a version is what was asked for: that version, one that matches a pattern, or
 /// one for which comparisons (`>=1.0,<2.0`) hold.
 pub(crate) fn satisfies(manager: Manager, version: &str, wanted: &str) -> bool {
+    // Salt takes several comparisons at once for one that no version of Debian's fits.
+    if manager == Manager::Apt && wanted.contains(',') {
+        return false;
+    }
     wanted.split(',').map(str::trim).all(|wanted| {
         let end = wanted
             .find(|c| !matches!(c, '<' | '>' | '=' | '!'))
@@ -295,6 +363,10 @@ fn version_cmp(args: &Args, context: &Context<'_>) -> Answer {
         })
     };
     let (a, b) = (text("pkg1")?, text("pkg2")?);
+    let is_version = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+    if format == Format::Deb && !(is_version(&a) && is_version(&b)) {
+        return Ok(Value::Null);
+    }
     let order = match format {
         Format::Deb => compare_deb(&a, &b),
         Format::Rpm => compare_rpm(&a, &b),

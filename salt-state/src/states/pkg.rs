@@ -6,13 +6,15 @@ use salt_proto::{Map, Value};
 
 use crate::args::Args;
 use crate::context::Context;
-use crate::functions::pkg::change::{self as tools, changes as differences};
+use crate::functions::lowpkg;
+use crate::functions::pkg::change::{self as tools, Failure, changes as differences};
 use crate::functions::pkg::manager::Manager;
-use crate::functions::pkg::satisfies;
+use crate::functions::pkg::{ignores_epoch, satisfies, without_epoch};
 use crate::plan::{Changes, Done, Plan};
 use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
+use crate::system::Observe;
 
 mod held;
 mod latest;
@@ -40,7 +42,7 @@ pub(super) fn register(registry: &mut Registry) {
         "Checks the packages again because something they watch changed.",
         |args, check| {
             let declared = args.keywords().get("sfun").map(python::str);
-            let declared = declared.unwrap_or_default();
+            let declared = declared.unwrap_or_else(|| "None".to_owned());
             let mut call = Args::new();
             for (key, value) in args.keywords().iter().chain(args.named.iter()) {
                 let key = python::str(key);
@@ -57,6 +59,36 @@ pub(super) fn register(registry: &mut Registry) {
             Ok(Plan::fail(format!(
                 "pkg.{declared} does not work with the watch requisite"
             )))
+        },
+    );
+    registry.add_state(
+        "pkg.group_installed",
+        "group_installed(name, skip=None, include=None, **kwargs)",
+        "Makes sure that a group of packages is installed, where there are such groups.",
+        |_, _| {
+            Ok(Plan::fail(
+                "pkg.group_install not available for this platform",
+            ))
+        },
+    );
+    registry.add_state(
+        "pkg.patch_installed",
+        "patch_installed(name, advisory_ids=None, downloadonly=None, **kwargs)",
+        "Makes sure that advisories are installed, where there are such.",
+        |_, _| {
+            Ok(Plan::fail(
+                "The pkg.patch_installed state is not available on this platform",
+            ))
+        },
+    );
+    registry.add_state(
+        "pkg.patch_downloaded",
+        "patch_downloaded(name, advisory_ids=None, **kwargs)",
+        "Makes sure that advisories are in the cache, where there are such.",
+        |_, _| {
+            Ok(Plan::fail(
+                "The pkg.patch_downloaded state is not available on this platform",
+            ))
         },
     );
     registry.add_mod_aggregate("pkg", aggregate);
@@ -76,10 +108,14 @@ fn manager(check: &Check<'_>, state: &str) -> Result<Manager, CallError> {
 /// As messages name a target.
 fn shown(name: &str, version: Option<&String>) -> String {
     match version {
-        Some(version) if version.starts_with(['<', '>', '=']) => format!("{name}{version}"),
+        Some(version) if is_comparison(version) => format!("{name}{version}"),
         Some(version) => format!("{name}={version}"),
         None => name.to_owned(),
     }
+}
+
+fn is_comparison(version: &str) -> bool {
+    version.starts_with(['<', '>', '=', '!'])
 }
 
 fn joined(mut names: Vec<String>) -> String {
@@ -119,7 +155,8 @@ fn expected(name: &str, version: &str, old: &str) -> Map {
 fn installed(args: &Args, check: &Check<'_>) -> Answer {
     let manager = manager(check, "pkg.installed")?;
     let sources = tools::sources(args);
-    if args.given("sources").is_some() && args.given("pkgs").is_some() {
+    let stated_sources = args.get("sources").filter(|stated| stated.is_true());
+    if stated_sources.is_some() && args.get("pkgs").is_some_and(Value::is_true) {
         return Ok(Plan::fail(
             "Only one of \"pkgs\" and \"sources\" is permitted.",
         ));
@@ -127,15 +164,20 @@ fn installed(args: &Args, check: &Check<'_>) -> Answer {
     if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
         return Ok(Plan::unchanged("No packages to install provided"));
     }
-    for (_, source) in &sources {
-        if source.starts_with("salt://") && check.source(source)?.is_none() {
-            return Ok(Plan::fail(format!(
-                "Unable to cache {source}: file not found"
-            )));
-        }
+    let well_formed = |stated: &Value| {
+        let items = stated.as_list().unwrap_or_default();
+        !items.is_empty() && items.iter().all(|item| item.as_map().is_some())
+    };
+    if stated_sources.is_some_and(|stated| !well_formed(stated)) {
+        return Ok(Plan::fail(
+            "Invalidly formatted 'sources' parameter. See minion log.",
+        ));
+    }
+    if manager == Manager::Apt && args.is_true("pkg_verify") {
+        return Ok(Plan::fail("pkg.verify not implemented"));
     }
     let wanted: Targets = if sources.is_empty() {
-        tools::targets(args)
+        tools::state_targets(args)
     } else {
         sources
             .iter()
@@ -146,10 +188,21 @@ fn installed(args: &Args, check: &Check<'_>) -> Answer {
     let reinstall = args.is_true("reinstall");
     let allow_updates = args.is_true("allow_updates");
     let (mut pending, mut there): (Targets, Targets) = (Vec::new(), Vec::new());
-    for (name, version) in &wanted {
+    for (at, (name, version)) in wanted.iter().enumerate() {
         let now = known(&installed, name);
         let agrees = match (now, version) {
             (None, _) => false,
+            (Some(now), None) if !sources.is_empty() => {
+                let source = sources.get(at).map(|(_, source)| source.as_str());
+                match version_of(check, source.unwrap_or_default()) {
+                    Some(offered) => offered == *now,
+                    None => true,
+                }
+            }
+            // Salt's dpkg knows no such comparison.
+            (Some(_), Some(version)) if manager == Manager::Apt && version.starts_with("==") => {
+                false
+            }
             (Some(_), None) => true,
             (Some(now), Some(version)) if version == "latest" => {
                 match manager.candidate(check.system, name) {
@@ -158,14 +211,22 @@ fn installed(args: &Args, check: &Check<'_>) -> Answer {
                 }
             }
             (Some(now), Some(version)) => {
-                satisfies(manager, now, version)
+                let (now, version) = if ignores_epoch(args, version) {
+                    (without_epoch(now), without_epoch(version))
+                } else {
+                    (now.clone(), version.clone())
+                };
+                satisfies(manager, &now, &version)
                     || allow_updates
-                        && crate::functions::pkg::compare(manager, now, version)
+                        && crate::functions::pkg::compare(manager, &now, &version)
                             == std::cmp::Ordering::Greater
             }
         };
         if agrees && !(reinstall && now.is_some()) {
             there.push((name.clone(), version.clone()));
+        } else if version.as_deref() == Some("latest") {
+            let newest = manager.candidate(check.system, name);
+            pending.push((name.clone(), newest.or_else(|| version.clone())));
         } else {
             pending.push((name.clone(), version.clone()));
         }
@@ -198,30 +259,50 @@ fn install(
         .iter()
         .cloned()
         .partition(|(name, _)| reinstall && known(installed, name).is_some());
+    let from_files = args.get("sources").is_some_and(Value::is_true);
+    let epochs = args.given("ignore_epoch").cloned();
     let mut shows = Changes::none();
     for (name, version) in &pending {
-        let meant = if reinstall || args.given("sources").is_some() {
+        let is_again = reinstall && known(installed, name).is_some();
+        let meant = if is_again || from_files {
             None
         } else {
             match version {
                 None => manager.candidate(check.system, name),
-                Some(version) => tools::meant(manager, check.system, name, version),
+                Some(version) if is_comparison(version) => None,
+                Some(version) => tools::meant(manager, check.system, name, version, false),
             }
         };
+        // Salt asks for the versions by one name and finds them under another.
+        let short = name.split_once(':').filter(|_| manager == Manager::Apt);
+        let (meant, shown_as) = match (meant, short) {
+            (Some(meant), Some((short, _))) if !is_again => {
+                shows.insert(short, meant);
+                (None, name.clone())
+            }
+            (meant, _) if is_again => (meant, shown(name, version.as_ref())),
+            (meant, _) => (meant, name.clone()),
+        };
         let meant = meant.unwrap_or_else(|| "installed".to_owned());
-        shows.extend(expected(name, &meant, ""));
+        shows.extend(expected(&shown_as, &meant, ""));
     }
     let mut would = Vec::new();
     for (targets, what) in [(&fresh, "installed/updated"), (&again, "reinstalled")] {
         if !targets.is_empty() {
-            let names: Vec<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
+            let names: Vec<String> = targets
+                .iter()
+                .map(|(name, version)| match what {
+                    "reinstalled" => shown(name, version.as_ref()),
+                    _ => name.clone(),
+                })
+                .collect();
             let names = names.join(", ");
             would.push(format!("The following packages would be {what}: {names}"));
         }
     }
     let would = would.join("\n");
     let comment = said(&fresh, &there, &again);
-    let changes = if args.given("sources").is_some() {
+    let changes = if from_files {
         shows.clone()
     } else {
         Changes::from(predicted(manager, check, installed, &pending, &again))
@@ -249,56 +330,120 @@ fn install(
             None => name.as_str().into(),
         })
         .collect();
-    if args.given("sources").is_none() {
+    if !from_files {
         call = call.keyword("pkgs", pkgs);
     }
+    if let Some(ignores) = args.given("ignore_epoch") {
+        call = call.keyword("ignore_epoch", ignores.clone());
+    }
     let wants_refresh = wants_refresh(args);
-    let names: Vec<String> = pending
-        .iter()
-        .chain(&there)
-        .map(|(name, _)| name.clone())
-        .collect();
-    let pending: Vec<(String, Option<String>)> = pending;
     Ok(Plan::change(comment.clone(), changes, move |context| {
-        refresh(context, manager, wants_refresh)?;
-        let changed = match context.registry.call("pkg.install", &call, context) {
-            Ok(Value::Map(changed)) => changed,
-            Ok(_) => Map::new(),
-            Err(error @ CallError::Execution(_)) => return Ok(Done::failed(error.to_string())),
-            Err(error) => return Err(error),
+        let installed = refresh(context, manager, wants_refresh)
+            .map_err(Failure::from)
+            .and_then(|()| tools::install(&call, context));
+        let changed = match installed {
+            Ok(changed) => changed,
+            Err(Failure::Problem {
+                verb,
+                changes,
+                error,
+            }) => return Ok(Done::failed(Failure::problem(verb, &error)).changes(changes)),
+            Err(Failure::Call(error @ CallError::Execution(_))) => {
+                return Ok(Done::failed(format!(
+                    "An error was encountered while installing package(s): {error}"
+                )));
+            }
+            Err(Failure::Call(error)) => return Err(error),
         };
         let now = manager.installed(context.system, false)?;
+        let ignores = |version: &str| match &epochs {
+            Some(stated) => stated.is_true(),
+            None => !version.contains(':'),
+        };
         let failed: Vec<String> = pending
             .iter()
             .filter(|(name, version)| match (known(&now, name), version) {
                 (None, _) => !changed.contains_key(name),
                 (Some(_), None) => false,
-                (Some(now), Some(version)) => {
-                    version != "latest" && !satisfies(manager, now, version)
+                (Some(_), Some(version))
+                    if manager == Manager::Apt && version.starts_with("==") =>
+                {
+                    true
                 }
+                (Some(_), Some(version)) if version == "latest" => false,
+                (Some(now), Some(version)) if ignores(version) => {
+                    !satisfies(manager, &without_epoch(now), &without_epoch(version))
+                }
+                (Some(now), Some(version)) => !satisfies(manager, now, version),
             })
             .map(|(name, version)| shown(name, version.as_ref()))
             .collect();
-        let mut comment = comment;
-        let mut changes = Changes::from(changed);
+        let mut changes = changed;
         if !failed.is_empty() {
             return Ok(Done::with_comment(format!(
                 "The following packages failed to install/update: {}",
                 joined(failed)
             ))
-            .changes(changes)
+            .changes(Changes::from(changes))
             .result(false));
         }
-        if let Some(hold) = hold {
-            let (text, more) = held::set(context, &names, hold)?;
-            comment.push('\n');
-            comment.push_str(&text);
-            changes.extend(more);
+        let Some(hold) = hold else {
+            return Ok(Done::with_comment(comment).changes(Changes::from(changes)));
+        };
+        let mut parts = Vec::new();
+        for (targets, text) in [
+            (&pending, said(&fresh, &Vec::new(), &again)),
+            (&there, said(&Vec::new(), &there, &Vec::new())),
+        ] {
+            if targets.is_empty() {
+                continue;
+            }
+            let names: Vec<String> = targets.iter().map(|(name, _)| name.clone()).collect();
+            let (held, more) = held::set(context, &names, hold)?;
+            parts.extend([text, held]);
+            merge(&mut changes, more);
         }
-        Ok(Done::with_comment(comment).changes(changes))
+        Ok(Done::with_comment(parts.join("\n")).changes(Changes::from(changes)))
     })
     .when_testing(would)
     .test_changes(shows))
+}
+
+/// Adds the changes of holds to those of versions: one under the other.
+fn merge(changes: &mut Map, more: Map) {
+    for (name, change) in more {
+        let name = python::str(&name);
+        let Some(there) = changes.get(&name).and_then(Value::as_map).cloned() else {
+            changes.insert(name, change);
+            continue;
+        };
+        let both = ["old", "new"].map(|key| {
+            let part = |map: Option<&Map>| {
+                let text = map.and_then(|map| map.str(key)).unwrap_or_default();
+                (!text.is_empty()).then(|| text.to_owned())
+            };
+            let parts: Vec<String> = [part(Some(&there)), part(change.as_map())]
+                .into_iter()
+                .flatten()
+                .collect();
+            (key, parts.join("\n"))
+        });
+        changes.insert(name, Map::from(both));
+    }
+}
+
+/// The version of a package file; nothing where it cannot be told without fetching it.
+fn version_of(check: &Check<'_>, source: &str) -> Option<String> {
+    use std::path::Path;
+
+    if source.starts_with('/') {
+        let control = lowpkg::control(check.system, Path::new(source)).ok()?;
+        return control.str("version").map(str::to_owned);
+    }
+    let content = check.source(source).ok()??;
+    let command = crate::functions::tool::plain("dpkg-deb").args(["-f", "-", "Version"]);
+    let text = crate::functions::tool::answer(check.system, &command.stdin(content))?;
+    Some(text.trim().to_owned())
 }
 
 /// What is said of an installation: names as long as the list is short, else numbers.
@@ -338,7 +483,8 @@ fn said(fresh: &Targets, there: &Targets, again: &Targets) -> String {
             format!("{} already installed", counted(there))
         });
     }
-    for (name, _) in again {
+    for (name, version) in again {
+        let name = shown(name, version.as_ref());
         done.push(format!("Package {name} was reinstalled."));
     }
     done.join("\n")
@@ -358,7 +504,7 @@ fn predicted(
     for (name, version) in pending {
         let meant = match version {
             None => manager.candidate(check.system, name),
-            Some(version) => tools::meant(manager, check.system, name, version),
+            Some(version) => tools::meant(manager, check.system, name, version, false),
         };
         targets.push(match (version, &meant) {
             (Some(_), Some(meant)) => manager.target(name, meant),
@@ -399,24 +545,9 @@ fn downloaded(args: &Args, check: &Check<'_>) -> Answer {
     if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
         return Ok(Plan::unchanged("No packages to download provided"));
     }
-    let archives = check
-        .system
-        .list(std::path::Path::new("/var/cache/apt/archives"))
-        .unwrap_or_default();
-    let is_there = |name: &str, version: Option<&String>| {
-        let version = version
-            .cloned()
-            .or_else(|| manager.candidate(check.system, name))
-            .unwrap_or_default()
-            .replace(':', "%3a");
-        let start = format!("{name}_{version}_");
-        archives
-            .iter()
-            .any(|file| file.to_string_lossy().starts_with(&start))
-    };
-    let pending: Targets = tools::targets(args)
+    let pending: Targets = tools::state_targets(args)
         .into_iter()
-        .filter(|(name, version)| !is_there(name, version.as_ref()))
+        .filter(|(name, version)| !is_downloaded(manager, check.system, name, version.as_ref()))
         .collect();
     if pending.is_empty() {
         return Ok(Plan::unchanged(
@@ -442,22 +573,64 @@ fn downloaded(args: &Args, check: &Check<'_>) -> Answer {
     if let Some(from) = args.given("fromrepo") {
         call = call.keyword("fromrepo", from.clone());
     }
-    let would = format!("The following packages would be downloaded: {names}");
+    let plain = joined(pending.iter().map(|(name, _)| name.clone()).collect());
+    let would = format!("The following packages would be downloaded: {plain}");
     Ok(Plan::change(
         format!("Packages downloaded: {names}"),
         Changes::none(),
         move |context| {
             refresh(context, manager, None)?;
-            match context.registry.call("pkg.install", &call, context) {
-                Ok(_) => Ok(Done::as_planned()),
-                Err(error @ CallError::Execution(_)) => Ok(Done::failed(format!(
-                    "An error was encountered while downloading package(s): {error}"
-                ))),
-                Err(error) => Err(error),
+            match tools::install(&call, context) {
+                Ok(_) => {}
+                Err(Failure::Problem { verb, error, .. }) => {
+                    return Ok(Done::failed(Failure::problem(verb, &error)));
+                }
+                Err(Failure::Call(error @ CallError::Execution(_))) => {
+                    return Ok(Done::failed(format!(
+                        "An error was encountered while downloading package(s): {error}"
+                    )));
+                }
+                Err(Failure::Call(error)) => return Err(error),
             }
+            // A repository on this machine is read in place.
+            let failed: Vec<String> = pending
+                .iter()
+                .filter(|(name, version)| {
+                    !is_downloaded(manager, context.system, name, version.as_ref())
+                })
+                .map(|(name, version)| shown(name, version.as_ref()))
+                .collect();
+            Ok(if failed.is_empty() {
+                Done::as_planned()
+            } else {
+                Done::failed(format!(
+                    "The following packages failed to download: {}",
+                    joined(failed)
+                ))
+            })
         },
     )
     .when_testing(would))
+}
+
+/// Whether the file of a package is in the cache of the package manager.
+fn is_downloaded(
+    manager: Manager,
+    machine: &dyn Observe,
+    name: &str,
+    version: Option<&String>,
+) -> bool {
+    let version = version
+        .cloned()
+        .or_else(|| manager.candidate(machine, name))
+        .unwrap_or_default()
+        .replace(':', "%3a");
+    let start = format!("{name}_{version}_");
+    machine
+        .list(std::path::Path::new("/var/cache/apt/archives"))
+        .unwrap_or_default()
+        .iter()
+        .any(|file| file.to_string_lossy().starts_with(&start))
 }
 
 /// Joins the packages of chunks that would each call the package manager.

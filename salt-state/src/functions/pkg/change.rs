@@ -25,36 +25,41 @@ pub(super) fn register(registry: &mut Registry) {
         "Reads the lists of packages again.",
         |args, context| {
             let output = Manager::of(context, "pkg.refresh_db")?.refresh(context)?;
-            let failed = !output.is_success();
-            if failed {
-                context.set_retcode(output.exit.code().into());
-                if args.is_true("failhard") {
+            let found = refreshed(&output);
+            if args.is_true("failhard") {
+                let text = output.stdout_text();
+                let failed: Vec<&str> = text
+                    .lines()
+                    .filter(|line| line.starts_with("Err"))
+                    .filter_map(|line| Some(line.split_once(' ')?.1.trim()))
+                    .collect();
+                if !failed.is_empty() {
                     return Err(CallError::execution(format!(
                         "Error getting repos: {}",
-                        tool::said(&output)
+                        failed.join(", ")
                     )));
                 }
             }
-            Ok(refreshed(&output))
+            Ok(found.into())
         },
     );
     add(
         "pkg.install",
         "install(name=None, refresh=False, fromrepo=None, skip_verify=False, debconf=None, pkgs=None, sources=None, reinstall=False, downloadonly=False, ignore_epoch=False, **kwargs)",
         "Installs packages and returns what changed.",
-        install,
+        |args, context| Ok(install(args, context)?.into()),
     );
     add(
         "pkg.remove",
         "remove(name=None, pkgs=None, **kwargs)",
         "Removes packages and returns what changed.",
-        |args, context| removal(args, context, false),
+        |args, context| Ok(removal(args, context, false)?.into()),
     );
     add(
         "pkg.purge",
         "purge(name=None, pkgs=None, **kwargs)",
         "Removes packages with their configuration and returns what changed.",
-        |args, context| removal(args, context, true),
+        |args, context| Ok(removal(args, context, true)?.into()),
     );
     add(
         "pkg.upgrade",
@@ -102,10 +107,14 @@ pub(super) fn register(registry: &mut Registry) {
         |args, context| {
             let manager = Manager::of(context, "pkg.set_selections")?;
             let mut map = Map::new();
-            if let Some(Value::Map(selection)) = args.get("selection") {
-                for (state, names) in selection {
+            if let Some(selection) = selection(args, context)? {
+                for (state, names) in &selection {
                     let state = python::str(state);
-                    for name in names.as_list().into_iter().flatten().map(python::str) {
+                    let names: Vec<String> = match names {
+                        Value::List(names) => names.iter().map(python::str).collect(),
+                        other => vec![python::str(other)],
+                    };
+                    for name in names {
                         let now = manager.selections(context.system, &name)?;
                         let old = now.get(&name).cloned();
                         if old.as_deref() != Some(&state) {
@@ -158,8 +167,79 @@ pub(super) fn register(registry: &mut Registry) {
     );
 }
 
+/// The selections that arguments state: as a mapping, as YAML, or as a file in the form of
+/// `dpkg --get-selections`.
+fn selection(args: &Args, context: &Context<'_>) -> Result<Option<Map>, CallError> {
+    let path = args.optional_text("path");
+    let stated = args.given("selection").filter(|stated| stated.is_true());
+    if path.is_some() && stated.is_some() {
+        return Err(CallError::invocation(
+            "The 'selection' and 'path' arguments to pkg.set_selections are mutually exclusive, and cannot be specified together",
+        ));
+    }
+    let mut selection = Map::new();
+    match (stated, path) {
+        (Some(Value::Map(stated)), _) => selection = stated.clone(),
+        (Some(Value::Str(text)), _) => match crate::yaml::load(text) {
+            Ok(Value::Map(stated)) => selection = stated,
+            _ => {
+                return Err(CallError::invocation(
+                    "The 'selection' argument to pkg.set_selections must be a dictionary",
+                ));
+            }
+        },
+        (Some(_), _) => {
+            return Err(CallError::invocation(
+                "The 'selection' argument to pkg.set_selections must be a dictionary",
+            ));
+        }
+        (None, Some(path)) => {
+            let call = Args::new().with(path.as_str());
+            let local = match context.registry.call("cp.cache_file", &call, context)? {
+                Value::Str(local) => local,
+                _ => path.clone(),
+            };
+            let file = std::path::Path::new(&local);
+            let missing = || {
+                CallError::exception(
+                    "FileNotFoundError",
+                    format!("[Errno 2] No such file or directory: '{path}'"),
+                )
+            };
+            let content = context
+                .system
+                .text(file)
+                .ok()
+                .flatten()
+                .ok_or_else(missing)?;
+            for line in content.lines() {
+                let mut words = line.split_whitespace();
+                if let (Some(name), Some(state)) = (words.next(), words.next())
+                    && let Value::List(names) =
+                        selection.get_or_insert_with(state, || Value::List(Vec::new()))
+                {
+                    names.push(name.into());
+                }
+            }
+        }
+        (None, None) => return Ok(None),
+    }
+    let unknown: Vec<String> = selection
+        .keys()
+        .map(python::str)
+        .filter(|state| !matches!(state.as_str(), "install" | "hold" | "deinstall" | "purge"))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(CallError::invocation(format!(
+            "Invalid state(s): {}",
+            unknown.join(", ")
+        )));
+    }
+    Ok(Some(selection))
+}
+
 /// Which lists were fetched (true), were current (none) or could not be fetched (false).
-fn refreshed(output: &Output) -> Value {
+fn refreshed(output: &Output) -> Map {
     let mut map = Map::new();
     for line in output.stdout_text().lines() {
         let Some((word, rest)) = line.split_once(' ') else {
@@ -170,14 +250,14 @@ fn refreshed(output: &Output) -> Value {
         let value = match kind {
             "Get" => Value::from(true),
             "Hit" => Value::Null,
-            "Err" => Value::from(false),
+            "Err" | "Ign" => Value::from(false),
             _ => continue,
         };
         // The size at the end is not part of the name.
         let what = what.rsplit_once(" [").map_or(what, |(what, _)| what);
         map.insert(what, value);
     }
-    map.into()
+    map
 }
 
 /// What differs between two lists of packages.
@@ -196,29 +276,83 @@ pub(crate) fn changes(before: &Versions, after: &Versions) -> Map {
     map
 }
 
-/// The lines in which a package manager complains.
-fn complaints(output: &Output) -> Vec<String> {
-    let text = output.stderr_text();
-    let mut errors: Vec<String> = Vec::new();
-    for line in text.lines() {
-        if line.starts_with("E: ") {
-            errors.push(line.trim_end().to_owned());
-        }
-    }
-    if errors.is_empty() {
-        errors.push(tool::said(output));
-    }
-    errors
+/// Why packages were not changed as asked.
+pub(crate) enum Failure {
+    /// It was not tried.
+    Call(CallError),
+    /// It went wrong on the way.
+    Problem {
+        /// `installing`, `removing` or `upgrading`.
+        verb: &'static str,
+        /// What changed all the same.
+        changes: Map,
+        /// What the package manager complained about.
+        error: String,
+    },
 }
 
-/// A failure as Salt words it, with the complaints one a line.
-pub(crate) fn problem(verb: &str, output: &Output) -> String {
-    let mut text =
-        format!("Problem encountered {verb} package(s). Additional info follows:\n\nerrors:");
-    for error in complaints(output) {
-        text.push_str(&format!("\n    - {}", error.replace('\n', "\n      ")));
+impl Failure {
+    fn of(verb: &'static str, changes: Map, output: &Output) -> Self {
+        let error = tool::said(output);
+        Self::Problem {
+            verb,
+            changes,
+            error,
+        }
     }
-    text
+
+    /// The text of a state, which shows the changes apart.
+    pub(crate) fn problem(verb: &str, error: &str) -> String {
+        format!(
+            "Problem encountered {verb} package(s). Additional info follows:\n\nerrors:\n    - {}",
+            error.replace('\n', "\n      ")
+        )
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<Failure> for CallError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Call(error) => error,
+            Failure::Problem {
+                verb,
+                changes,
+                error,
+            } => {
+                let mut shown = "\nchanges:\n    ----------".to_owned();
+                for (name, change) in &changes {
+                    shown.push_str(&format!("\n    {}:\n        ----------", python::str(name)));
+                    for (key, version) in change.as_map().into_iter().flatten() {
+                        shown.push_str(&format!(
+                            "\n        {}:\n            {}",
+                            python::str(key),
+                            python::str(version)
+                        ));
+                    }
+                }
+                let text = Failure::problem(verb, &error);
+                Self::execution(text.replacen("\nerrors:", &format!("{shown}\nerrors:"), 1))
+            }
+        }
+    }
+}
+
+/// The same for a state, whose name is that of one package.
+pub(crate) fn state_targets(args: &Args) -> Vec<(String, Option<String>)> {
+    if args.given("pkgs").is_some() {
+        return targets(args);
+    }
+    let version = args.get("version").filter(|version| version.is_true());
+    match args.optional_text("name") {
+        Some(name) if !name.is_empty() => vec![(name, version.map(python::str))],
+        _ => Vec::new(),
+    }
 }
 
 /// Names and versions in the forms that `pkgs` takes.
@@ -276,20 +410,31 @@ pub(crate) fn meant(
     machine: &dyn crate::system::Observe,
     name: &str,
     version: &str,
+    ignore_epoch: bool,
 ) -> Option<String> {
-    let versions = manager.versions(machine, name);
     if version == "latest" {
         return manager.candidate(machine, name);
     }
-    versions
-        .into_iter()
-        .find(|known| super::satisfies(manager, known, version))
+    let fits = |known: &String| {
+        if ignore_epoch {
+            let (known, version) = (super::without_epoch(known), super::without_epoch(version));
+            super::satisfies(manager, &known, &version)
+        } else {
+            super::satisfies(manager, known, version)
+        }
+    };
+    manager.versions(machine, name).into_iter().find(fits)
 }
 
-fn install(args: &Args, context: &Context<'_>) -> Answer {
+/// Installs what the arguments of `pkg.install` name, and says what changed.
+pub(crate) fn install(args: &Args, context: &Context<'_>) -> Result<Map, Failure> {
     let manager = Manager::of(context, "pkg.install")?;
     if args.is_true("refresh") {
         manager.refresh(context)?;
+    }
+    let asks_both = |key| args.get(key).is_some_and(Value::is_true);
+    if asks_both("pkgs") && asks_both("sources") {
+        return Ok(Map::new());
     }
     let before = manager.installed(context.system, false)?;
     let mut request = Request {
@@ -303,20 +448,32 @@ fn install(args: &Args, context: &Context<'_>) -> Answer {
         ..Request::default()
     };
     let mut older = false;
+    let mut names: Vec<String> = Vec::new();
     let sources = sources(args);
     if sources.is_empty() {
         for (name, version) in targets(args) {
+            names.push(name.clone());
             match version {
                 None => request.targets.push(name),
                 Some(version) => {
                     let version = if version.starts_with(['<', '>', '=']) || version == "latest" {
-                        match meant(manager, context.system, &name, &version) {
+                        match meant(
+                            manager,
+                            context.system,
+                            &name,
+                            &version,
+                            args.is_true("ignore_epoch"),
+                        ) {
                             Some(version) => version,
                             None => {
                                 let known = manager.versions(context.system, &name).join(", ");
-                                return Err(CallError::execution(format!(
-                                    "Problem encountered installing package(s). Additional info follows:\n\nerrors:\n    - No version matching '{name}{version}' could be found (available: {known})"
-                                )));
+                                return Err(Failure::Problem {
+                                    verb: "installing",
+                                    changes: Map::new(),
+                                    error: format!(
+                                        "No version matching '{name}{version}' could be found (available: {known})"
+                                    ),
+                                });
                             }
                         }
                     } else {
@@ -333,18 +490,32 @@ fn install(args: &Args, context: &Context<'_>) -> Answer {
         request.files = true;
         for (name, source) in sources {
             request.targets.push(fetched(context, &name, &source)?);
+            names.push(name);
         }
     }
     request.downgrade = older;
     if request.targets.is_empty() {
-        return Ok(Map::new().into());
+        return Ok(Map::new());
     }
-    let output = manager.install(context, &request)?;
+    // What was asked for by name is let go for as long as that takes.
+    let held: Vec<String> = manager
+        .selections(context.system, "*")?
+        .into_iter()
+        .filter(|(name, state)| state == "hold" && names.contains(name))
+        .map(|(name, _)| name)
+        .collect();
+    for name in &held {
+        manager.select(context, name, "install")?;
+    }
+    let output = manager.install(context, &request);
+    for name in &held {
+        manager.select(context, name, "hold")?;
+    }
+    let output = output?;
     let after = manager.installed(context.system, false)?;
     let mut found = changes(&before, &after);
     if request.reinstall {
-        for target in &request.targets {
-            let name = target.split('=').next().unwrap_or_default();
+        for name in names.iter().map(String::as_str) {
             if let (Some(old), Some(new)) = (before.get(name), after.get(name))
                 && old == new
             {
@@ -356,10 +527,10 @@ fn install(args: &Args, context: &Context<'_>) -> Answer {
         }
     }
     if output.is_success() {
-        return Ok(found.into());
+        return Ok(found);
     }
     context.set_retcode(output.exit.code().into());
-    Err(CallError::execution(problem("installing", &output)))
+    Err(Failure::of("installing", found, &output))
 }
 
 /// Names and addresses in the form that `sources` takes.
@@ -380,58 +551,66 @@ pub(crate) fn sources(args: &Args) -> Vec<(String, String)> {
 /// The path of a package file, fetched if it is not on this machine.
 fn fetched(context: &Context<'_>, name: &str, source: &str) -> Result<String, CallError> {
     if source.starts_with('/') {
+        if !context.system.exists(std::path::Path::new(source)) {
+            return Err(CallError::execution(format!(
+                "{source} does not exist on minion"
+            )));
+        }
         return Ok(source.to_owned());
     }
     let args = Args::new().with(source);
     match context.registry.call("cp.cache_file", &args, context)? {
         Value::Str(path) if !path.is_empty() => Ok(path),
         _ => Err(CallError::execution(format!(
-            "Unable to cache the source {source} of package {name}"
+            "Unable to cache source {source} for package {name}"
         ))),
     }
 }
 
-fn removal(args: &Args, context: &Context<'_>, purge: bool) -> Answer {
+/// Removes what the arguments of `pkg.remove` or `pkg.purge` name, and says what changed.
+pub(crate) fn removal(args: &Args, context: &Context<'_>, purge: bool) -> Result<Map, Failure> {
     let manager = Manager::of(context, "pkg.remove")?;
     let before = manager.installed(context.system, false)?;
     let left = manager.installed(context.system, true)?;
-    let names: Vec<String> = targets(args)
-        .into_iter()
-        .map(|(name, _)| name)
-        .filter(|name| before.contains_key(name) || purge && left.contains_key(name))
-        .collect();
+    let mut names: Vec<String> = Vec::new();
+    for (asked, _) in targets(args) {
+        let known = before.keys().chain(left.keys().filter(|_| purge));
+        for name in known.filter(|name| **name == asked || crate::fnmatch(name, &asked)) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+    }
     if names.is_empty() {
-        return Ok(if purge {
-            Map::from([
-                ("removed", Value::from(Map::new())),
-                ("installed", Map::new().into()),
-            ])
-            .into()
-        } else {
-            Map::new().into()
-        });
+        return Ok(Map::new());
     }
     let output = manager.remove(context, &names, purge)?;
     let after = manager.installed(context.system, false)?;
-    if !output.is_success() {
-        context.set_retcode(output.exit.code().into());
-        return Err(CallError::execution(problem("removing", &output)));
+    let mut found = changes(&before, &after);
+    if purge {
+        let gone = manager.installed(context.system, true)?;
+        found = Map::from([
+            ("removed", Value::from(changes(&left, &gone))),
+            ("installed", found.into()),
+        ]);
     }
-    let found = changes(&before, &after);
-    if !purge {
-        return Ok(found.into());
+    if output.is_success() {
+        return Ok(found);
     }
-    let gone = manager.installed(context.system, true)?;
-    Ok(Map::from([
-        ("removed", Value::from(changes(&left, &gone))),
-        ("installed", found.into()),
-    ])
-    .into())
+    context.set_retcode(output.exit.code().into());
+    Err(Failure::of("removing", found, &output))
 }
 
 /// Holds packages or lets them go; one entry of a state's form for each.
 pub(crate) fn hold(args: &Args, context: &Context<'_>, state: &str) -> Answer {
     let manager = Manager::of(context, "pkg.hold")?;
+    if args.get("pkgs").is_some_and(Value::is_true)
+        && args.get("sources").is_some_and(Value::is_true)
+    {
+        return Err(CallError::invocation(
+            "Only one of pkgs or sources can be specified.",
+        ));
+    }
     let mut names: Vec<String> = targets(args).into_iter().map(|(name, _)| name).collect();
     names.extend(sources(args).into_iter().map(|(name, _)| name));
     if names.is_empty() {
@@ -454,7 +633,10 @@ pub(crate) fn hold(args: &Args, context: &Context<'_>, state: &str) -> Answer {
             ("result", true.into()),
             ("comment", format!("Package {name} {already}.").into()),
         ]);
-        if old.as_deref() != Some(state) {
+        if old.is_none() && state == "install" {
+            entry.insert("result", false);
+            entry.insert("comment", format!("Package {name} does not have a state."));
+        } else if old.as_deref() != Some(state) {
             manager.select(context, &name, state)?;
             entry.insert(
                 "changes",

@@ -72,11 +72,7 @@ impl Manager {
         removed: bool,
     ) -> Result<BTreeMap<String, String>, CallError> {
         let command = match self {
-            Self::Apt => tool::plain("dpkg-query").args([
-                "--showformat",
-                "${Status} ${Package} ${Version} ${Architecture}\n",
-                "-W",
-            ]),
+            Self::Apt => Self::dpkg_status(),
             Self::Dnf => tool::plain("rpm").args([
                 "-qa",
                 "--queryformat",
@@ -106,13 +102,72 @@ impl Manager {
         Ok(found)
     }
 
+    /// What is installed although it is wanted gone.
+    pub(crate) fn purge_desired(
+        self,
+        machine: &dyn Observe,
+    ) -> Result<BTreeMap<String, String>, CallError> {
+        let mut found = BTreeMap::new();
+        if self != Self::Apt {
+            return Ok(found);
+        }
+        let text = tool::ask(machine, &Self::dpkg_status())?.stdout_text();
+        for line in text.lines() {
+            if let ["purge", _, "installed", name, version, ..] =
+                line.split(' ').collect::<Vec<_>>().as_slice()
+            {
+                found.insert((*name).to_owned(), (*version).to_owned());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The question for what dpkg has.
+    fn dpkg_status() -> Command {
+        tool::plain("dpkg-query").args([
+            "--showformat",
+            "${Status} ${Package} ${Version} ${Architecture}\n",
+            "-W",
+        ])
+    }
+
+    /// What apt would choose, and from where.
+    fn policy(name: &str, from: Option<&str>) -> Command {
+        let command = tool::plain("apt-cache").args(["-q", "policy", name]);
+        match from {
+            Some(from) => command.args(["-o", &format!("APT::Default-Release={from}")]),
+            None => command,
+        }
+    }
+
+    /// Whether the lists of packages have one of that name.
+    pub(crate) fn knows(self, machine: &dyn Observe, name: &str, from: Option<&str>) -> bool {
+        if self != Self::Apt {
+            return true;
+        }
+        let heading = format!("{name}:");
+        tool::answer(machine, &Self::policy(name, from))
+            .is_some_and(|text| text.lines().any(|line| line == heading))
+    }
+
     /// The version that would be installed now; `None` when the package is unknown.
     pub(crate) fn candidate(self, machine: &dyn Observe, name: &str) -> Option<String> {
+        self.candidate_from(machine, name, None)
+    }
+
+    /// The same, from a release.
+    pub(crate) fn candidate_from(
+        self,
+        machine: &dyn Observe,
+        name: &str,
+        from: Option<&str>,
+    ) -> Option<String> {
         match self {
             Self::Apt => {
-                let command = tool::plain("apt-cache").args(["-q", "policy", name]);
-                let text = tool::answer(machine, &command)?;
+                let text = tool::answer(machine, &Self::policy(name, from))?;
+                let heading = format!("{name}:");
                 text.lines()
+                    .skip_while(|line| *line != heading)
                     .filter_map(|line| line.trim().strip_prefix("Candidate:"))
                     .map(|version| version.trim().to_owned())
                     .find(|version| !version.is_empty() && version != "(none)")
@@ -176,7 +231,7 @@ impl Manager {
                 let output = tool::ask(machine, &command)?;
                 if !output.is_success() {
                     return Err(CallError::execution(format!(
-                        "Failed to get list of upgradable packages: {}",
+                        "Failed to get upgrades: {}",
                         tool::said(&output)
                     )));
                 }
@@ -268,13 +323,22 @@ impl Manager {
     }
 
     /// Reads the lists of packages again.
+    ///
+    /// # Errors
+    ///
+    /// When that fails, with what the manager complained about.
     pub(crate) fn refresh(self, context: &Context<'_>) -> Result<Output, CallError> {
         let command = match self {
             Self::Apt => self.command().arg("update"),
             Self::Dnf => self.command().arg("makecache"),
             Self::Apk => self.command().arg("update"),
         };
-        tool::run(context, &command)
+        let output = tool::run(context, &command)?;
+        if output.is_success() {
+            return Ok(output);
+        }
+        context.set_retcode(output.exit.code().into());
+        Err(CallError::execution(tool::said(&output)))
     }
 
     /// How a version is asked for.
@@ -360,7 +424,28 @@ impl Manager {
                 }
             }
         }
-        tool::run(context, &command.arg("--").args(&request.targets))
+        self.patiently(context, &command.arg("--").args(&request.targets))
+    }
+
+    /// Runs a command that needs dpkg's lock; while another holds it, waits and tries again.
+    fn patiently(self, context: &Context<'_>, command: &Command) -> Result<Output, CallError> {
+        /// How often, with 2, 4, 8, … seconds in between.
+        const TRIES: u32 = 9;
+
+        let mut output = tool::run(context, command)?;
+        for attempt in 1..TRIES {
+            if self != Self::Apt
+                || output.is_success()
+                || !output.stderr_text().contains("Could not get lock")
+            {
+                break;
+            }
+            context
+                .system
+                .sleep(std::time::Duration::from_secs(1 << attempt));
+            output = tool::run(context, command)?;
+        }
+        Ok(output)
     }
 
     /// Removes; with `purge`, configuration too.
@@ -378,7 +463,7 @@ impl Manager {
             Self::Apk if purge => self.command().args(["del", "--purge"]),
             Self::Apk => self.command().arg("del"),
         };
-        tool::run(context, &command.arg("--").args(names))
+        self.patiently(context, &command.arg("--").args(names))
     }
 
     /// Upgrades everything.
@@ -409,7 +494,7 @@ impl Manager {
             }
             Self::Dnf | Self::Apk => command = command.arg("upgrade"),
         }
-        tool::run(context, &command)
+        self.patiently(context, &command)
     }
 
     /// The packages with what is to become of them (`install`, `hold`, …).

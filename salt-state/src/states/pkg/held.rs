@@ -18,6 +18,9 @@ pub(super) fn register(registry: &mut Registry) {
         "held(name, version=None, pkgs=None, replace=False, **kwargs)",
         "Makes sure that packages keep their versions.",
         |args, check| {
+            if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
+                return Ok(Plan::unchanged("No packages to be held provided"));
+            }
             let wanted: Vec<String> = names(args);
             let now = held_now(check)?;
             let hold = wanted
@@ -33,7 +36,7 @@ pub(super) fn register(registry: &mut Registry) {
             } else {
                 Vec::new()
             };
-            plan(hold, free)
+            plan(hold, free, &tools::state_targets(args))
         },
     );
     registry.add_state(
@@ -47,13 +50,13 @@ pub(super) fn register(registry: &mut Registry) {
                 .into_iter()
                 .filter(|name| all || wanted.contains(name))
                 .collect();
-            plan(Vec::new(), free)
+            plan(Vec::new(), free, &[])
         },
     );
 }
 
 fn names(args: &Args) -> Vec<String> {
-    tools::targets(args)
+    tools::state_targets(args)
         .into_iter()
         .map(|(name, _)| name)
         .collect()
@@ -70,14 +73,20 @@ fn held_now(check: &Check<'_>) -> Result<Vec<String>, CallError> {
 }
 
 /// Salt's dry run calls this a success, without changes.
-fn plan(hold: Vec<String>, free: Vec<String>) -> Answer {
+fn plan(hold: Vec<String>, free: Vec<String>, stated: &[(String, Option<String>)]) -> Answer {
     if hold.is_empty() && free.is_empty() {
         return Ok(Plan::unchanged("No changes made"));
     }
     let lines = |what: &str, names: &[String]| -> Vec<String> {
         names
             .iter()
-            .map(|name| format!("The following package would be {what}: {name}"))
+            .map(|name| {
+                let version = stated.iter().find(|(asked, _)| asked == name);
+                let version = version.and_then(|(_, version)| version.as_ref());
+                let version = version.map(|version| format!(" (version = {version})"));
+                let version = version.unwrap_or_default();
+                format!("The following package would be {what}: {name}{version}")
+            })
             .collect()
     };
     let mut would = lines("held", &hold);
@@ -157,7 +166,6 @@ pub(super) fn after(
             "set not to be held"
         };
         if now.get(name).map(String::as_str) == Some(new) {
-            would.push(format!("Package {name} is already {set}."));
             already.push(format!("Package {name} is already {set}."));
         } else {
             would.push(format!("Package {name} is {set}."));
@@ -169,6 +177,7 @@ pub(super) fn after(
             changes = changes.old_new(name, old, new);
         }
     }
+    would.splice(0..0, already.iter().cloned());
     said.extend(already);
     // Salt puts a full stop between sentences that have one.
     let whole = |sentences: Vec<String>| format!("{text}.\n{}", sentences.join(".\n"));

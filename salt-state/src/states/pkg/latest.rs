@@ -4,8 +4,9 @@ use salt_proto::{Map, Value};
 
 use super::{Answer, joined, known, manager, refresh, wants_refresh};
 use crate::args::Args;
-use crate::functions::pkg::change::{self as tools, changes as differences};
+use crate::functions::pkg::change::{self as tools, Failure, changes as differences};
 use crate::functions::pkg::compare;
+use crate::functions::pkg::manager::Manager;
 use crate::plan::{Changes, Done, Plan};
 use crate::python;
 use crate::registry::{CallError, Registry};
@@ -34,7 +35,7 @@ fn latest(args: &Args, check: &Check<'_>) -> Answer {
     let installed = manager.installed(check.system, false)?;
     let (mut pending, mut current) = (Vec::new(), Vec::new());
     let mut unknown = Vec::new();
-    for (name, _) in tools::targets(args) {
+    for (name, _) in tools::state_targets(args) {
         let now = known(&installed, &name).cloned();
         match (manager.candidate(check.system, &name), now) {
             (None, None) => unknown.push(format!("No information found for '{name}'.")),
@@ -75,6 +76,7 @@ fn latest(args: &Args, check: &Check<'_>) -> Answer {
         "The following packages were successfully installed/upgraded: {}",
         joined(names.clone())
     );
+    let there: Vec<String> = current.iter().map(|(name, _)| name.clone()).collect();
     if !current.is_empty() {
         let shown = current.iter().map(|(name, now)| format!("{name} ({now})"));
         would.push_str(&format!(
@@ -107,28 +109,50 @@ fn latest(args: &Args, check: &Check<'_>) -> Answer {
     }
     let wants_refresh = wants_refresh(args);
     Ok(Plan::change(comment, changes, move |context| {
-        refresh(context, manager, wants_refresh)?;
-        let changed = match context.registry.call("pkg.install", &call, context) {
-            Ok(Value::Map(changed)) => changed,
-            Ok(_) => Map::new(),
-            Err(error @ CallError::Execution(_)) => {
+        let installed = refresh(context, manager, wants_refresh)
+            .map_err(Failure::from)
+            .and_then(|()| tools::install(&call, context));
+        let changed = match installed {
+            Ok(changed) => changed,
+            Err(Failure::Call(error @ CallError::Execution(_))) => {
                 return Ok(Done::failed(format!(
-                    "An exception was encountered while installing package(s): {error}"
+                    "An error was encountered while checking the newest available version of package(s): {error}"
                 )));
             }
-            Err(error) => return Err(error),
+            Err(Failure::Call(error)) => return Err(error),
+            Err(failure) => {
+                let error = CallError::from(failure);
+                return Ok(Done::failed(format!(
+                    "An error was encountered while installing package(s): {error}"
+                )));
+            }
         };
         let failed: Vec<String> = names
-            .into_iter()
-            .filter(|name| !changed.contains_key(name))
+            .iter()
+            .filter(|name| !changed.contains_key(name.as_str()))
+            .cloned()
             .collect();
         if failed.is_empty() {
             return Ok(Done::as_planned().changes(Changes::from(changed)));
         }
-        Ok(Done::with_comment(format!(
-            "The following packages failed to update: {}",
-            joined(failed)
-        ))
+        let mut parts = vec![match failed.as_slice() {
+            [one] if names.len() == 1 => format!("Package {one} failed to update."),
+            _ => format!(
+                "The following packages failed to update: {}",
+                joined(failed)
+            ),
+        }];
+        let done = names.iter().filter(|name| changed.contains_key(name.as_str()));
+        let done: Vec<String> = done.cloned().collect();
+        for (what, which) in [
+            ("were successfully installed/upgraded", done),
+            ("were already up-to-date", there),
+        ] {
+            if !which.is_empty() {
+                parts.push(format!("The following packages {what}: {}", joined(which)));
+            }
+        }
+        Ok(Done::with_comment(parts.join(" "))
         .changes(Changes::from(changed))
         .result(false))
     })
@@ -146,35 +170,48 @@ fn up_to_date(args: &Args, check: &Check<'_>) -> Answer {
         Ok(upgrades) => upgrades,
         Err(error) => return Ok(Plan::fail(error.to_string())),
     };
-    let only: Vec<String> = match args.given("pkgs") {
-        Some(_) => tools::targets(args)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect(),
+    let everything = upgrades.clone();
+    let only = match args.given("pkgs") {
+        Some(_) => tools::targets(args),
         None => Vec::new(),
     };
     if !only.is_empty() {
-        upgrades.retain(|name, _| only.contains(name));
+        upgrades.retain(|name, offered| {
+            only.iter().any(|(asked, version)| {
+                asked == name && version.as_ref().is_none_or(|version| version == offered)
+            })
+        });
     }
     if upgrades.is_empty() {
         return Ok(Plan::unchanged("System is already up-to-date"));
     }
     let installed = manager.installed(check.system, false)?;
-    let mut changes = Changes::none();
-    for (name, version) in &upgrades {
-        let old = installed.get(name).map(String::as_str).unwrap_or_default();
-        changes.insert(
-            name.as_str(),
-            Map::from([("new", version.as_str()), ("old", old)]),
-        );
-    }
+    let changes_of = |upgrades: &std::collections::BTreeMap<String, String>| {
+        let mut changes = Changes::none();
+        for (name, version) in upgrades {
+            let old = installed.get(name).map(String::as_str).unwrap_or_default();
+            changes.insert(
+                name.as_str(),
+                Map::from([("new", version.as_str()), ("old", old)]),
+            );
+        }
+        changes
+    };
+    let shows = changes_of(&upgrades);
+    // apt-get upgrades everything, also for Salt.
+    let whole = only.is_empty() || manager == Manager::Apt;
+    let changes = if whole {
+        changes_of(&everything)
+    } else {
+        shows.clone()
+    };
     let wants_refresh = args.is_true("refresh");
     Ok(
         Plan::change("Upgrade ran successfully", changes, move |context| {
             if wants_refresh {
                 manager.refresh(context)?;
             }
-            let call = if only.is_empty() {
+            let call = if whole {
                 let mut call = Args::new().keyword("refresh", false);
                 if dist {
                     call = call.keyword("dist_upgrade", true);
@@ -208,6 +245,7 @@ fn up_to_date(args: &Args, check: &Check<'_>) -> Answer {
             .changes(Changes::from(changed))
             .result(false))
         })
-        .when_testing("System update will be performed"),
+        .when_testing("System update will be performed")
+        .test_changes(shows),
     )
 }

@@ -4,10 +4,11 @@ use salt_proto::{Map, Value};
 
 use super::{Answer, joined, known, manager};
 use crate::args::Args;
-use crate::functions::pkg::change::{self as tools, changes as differences};
-use crate::functions::pkg::satisfies;
+use crate::functions::pkg::asked::without_arch_on;
+use crate::functions::pkg::change::{self as tools, Failure, changes as differences};
+use crate::functions::pkg::{ignores_epoch, satisfies, without_epoch};
 use crate::plan::{Changes, Done, Plan};
-use crate::registry::{CallError, Registry};
+use crate::registry::Registry;
 use crate::states::Check;
 
 pub(super) fn register(registry: &mut Registry) {
@@ -35,12 +36,20 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
     };
     let (mut there, mut missing) = (Vec::new(), Vec::new());
     let mut absent_text = "All specified packages are already absent";
-    for (name, version) in tools::targets(args) {
-        if version.is_some() {
+    let own = check.minion.grains.str("osarch").unwrap_or_default();
+    let normalizes = args.get("normalize").is_none_or(Value::is_true);
+    for (mut name, version) in tools::state_targets(args) {
+        if normalizes {
+            name = without_arch_on(manager, own, &name).to_owned();
+        }
+        if version.is_some() && installed.contains_key(&name) {
             absent_text = "All specified packages (matching specified versions) are already absent";
         }
         let now = known(&installed, &name).or_else(|| left.get(&name));
         let is = match (now, &version) {
+            (Some(now), Some(version)) if ignores_epoch(args, version) => {
+                satisfies(manager, &without_epoch(now), &without_epoch(version))
+            }
             (Some(now), Some(version)) => satisfies(manager, now, version),
             (now, _) => now.is_some(),
         };
@@ -103,25 +112,14 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
     let names: Value = there.iter().collect();
     Ok(Plan::change(comment, changes, move |context| {
         let call = Args::new().keyword("pkgs", names);
-        let changed = match context
-            .registry
-            .call(&format!("pkg.{verb}"), &call, context)
-        {
-            Ok(Value::Map(changed)) => changed,
-            Ok(_) => Map::new(),
-            Err(error @ CallError::Execution(_)) => {
-                let done = Done::failed(error.to_string());
-                return Ok(if purge {
-                    done.changes(
-                        Changes::none()
-                            .with("removed", Map::new())
-                            .with("installed", Map::new()),
-                    )
-                } else {
-                    done
-                });
-            }
-            Err(error) => return Err(error),
+        let changed = match tools::removal(&call, context, purge) {
+            Ok(changed) => changed,
+            Err(Failure::Problem {
+                verb,
+                changes,
+                error,
+            }) => return Ok(Done::failed(Failure::problem(verb, &error)).changes(changes)),
+            Err(Failure::Call(error)) => return Err(error),
         };
         let now = manager.installed(context.system, false)?;
         let failed: Vec<String> = there

@@ -185,3 +185,98 @@ fn apt_get(words: &[&str], machine: &FakeSystem) -> Output {
     }
     Output::success(steps)
 }
+
+/// What a recorded program said, in order, by its command line.
+type Said = BTreeMap<Vec<String>, Vec<Output>>;
+
+fn said(case: &serde_json::Value) -> Said {
+    let mut said = Said::new();
+    for command in case["commands"].as_array().expect("a list") {
+        let words = command["argv"].as_array().expect("words");
+        let words = words.iter().map(|word| word.as_str().expect("text"));
+        let text = |key: &str| command[key].as_str().expect("text").to_owned();
+        let code = i32::try_from(command["rc"].as_i64().expect("a code")).expect("a code");
+        let mut output = Output::failure(code, text("err"));
+        output.stdout = text("out").into_bytes();
+        said.entry(words.map(str::to_owned).collect())
+            .or_default()
+            .push(output);
+    }
+    said
+}
+
+/// A machine that answers as programs answered when they were recorded.
+fn answering(case: &serde_json::Value) -> FakeSystem {
+    let said = std::sync::Mutex::new(said(case));
+    let mut machine = FakeSystem::new();
+    for program in ["dpkg-query", "dpkg", "apt-get", "apt-cache"] {
+        machine = machine.program(format!("/usr/bin/{program}"));
+    }
+    for file in case["files"].as_array().into_iter().flatten() {
+        machine = machine.file(file.as_str().expect("a path"), "");
+    }
+    machine.effect(move |command, _| {
+        let words = std::iter::once(&command.program).chain(&command.args);
+        let words = words.map(|word| word.to_string_lossy().into_owned());
+        // The end of options is ours.
+        let words: Vec<String> = words.filter(|word| word != "--").collect();
+        let mut said = said.lock().expect("no test has failed with it");
+        let outputs = said.get_mut(&words)?;
+        Some(if outputs.len() > 1 {
+            outputs.remove(0)
+        } else {
+            outputs.first()?.clone()
+        })
+    })
+}
+
+#[test]
+fn questions_about_packages_are_answered_as_salt_answers_them() {
+    use salt_proto::Map;
+    use salt_state::{Args, Context, MinionData, Registry};
+
+    let cases = include_str!("../../vectors/functions/packages.json");
+    let cases: Vec<serde_json::Value> = serde_json::from_str(cases).expect("JSON");
+    let registry = Registry::builtin();
+    let minion = MinionData {
+        id: "bench".to_owned(),
+        grains: Map::from([("os_family", "Debian"), ("osarch", "amd64")]).into(),
+        ..MinionData::default()
+    };
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let machine = answering(case);
+        let context = Context::new(&registry, &machine, &minion);
+        let function = case["call"].as_str().expect("a function");
+        let mut args = Args::new();
+        for value in case["args"].as_array().expect("a list") {
+            args = args.with(crate::golden::decode(value));
+        }
+        for (key, value) in case["kwargs"].as_object().expect("a mapping") {
+            args = args.keyword(key, crate::golden::decode(value));
+        }
+        let got = registry.call(function, &args, &context);
+        let agrees = match (&got, case.get("return"), case.get("text")) {
+            (Ok(got), Some(expected), _) => {
+                *got == crate::golden::decode(expected)
+                    && context.retcode() == case["retcode"].as_i64().unwrap_or(0)
+            }
+            (Err(error), _, Some(expected)) => {
+                Some(error.to_string().as_str()) == expected.as_str()
+            }
+            _ => false,
+        };
+        if !agrees {
+            wrong.push(format!(
+                "{function} {args:?}\n  expected {:?} {:?} {}\n  got {got:?} {}",
+                case.get("return"),
+                case.get("text"),
+                case["retcode"],
+                context.retcode()
+            ));
+        }
+    }
+    println!("{} recorded questions about packages", cases.len());
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(cases.len() > 50);
+}

@@ -19,6 +19,7 @@ pub(crate) mod cmd;
 mod config;
 mod cp;
 pub(crate) mod cron;
+mod data;
 pub(crate) mod debconf;
 mod defaults;
 pub(crate) mod disk;
@@ -34,6 +35,7 @@ pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod ini;
 pub(crate) mod iptables;
+mod key;
 pub(crate) mod keyboard;
 pub(crate) mod kmod;
 pub(crate) mod locale;
@@ -55,6 +57,7 @@ mod publish;
 mod random;
 mod saltutil;
 pub(crate) mod schedule;
+mod sdb;
 pub(crate) mod service;
 pub(crate) mod shadow;
 mod slsutil;
@@ -76,11 +79,13 @@ pub(crate) fn register(registry: &mut Registry) {
     for module in [
         aliases::register,
         alternatives::register,
+        archive::register,
         beacons::register,
         cmd::register,
         config::register,
         cp::register,
         cron::register,
+        data::register,
         debconf::register,
         defaults::register,
         disk::register,
@@ -96,6 +101,7 @@ pub(crate) fn register(registry: &mut Registry) {
         http::register,
         ini::register,
         iptables::register,
+        key::register,
         keyboard::register,
         kmod::register,
         locale::register,
@@ -117,6 +123,7 @@ pub(crate) fn register(registry: &mut Registry) {
         random::register,
         saltutil::register,
         schedule::register,
+        sdb::register,
         service::register,
         shadow::register,
         slsutil::register,

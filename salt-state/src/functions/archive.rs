@@ -9,6 +9,13 @@ use crate::system::{Command, FileKind, Observe, Output};
 
 use super::tool;
 
+mod calls;
+mod zip;
+
+pub(super) fn register(registry: &mut crate::registry::Registry) {
+    calls::register(registry);
+}
+
 /// The formats that are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {

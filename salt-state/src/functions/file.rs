@@ -680,7 +680,7 @@ fn normal(path: &str) -> String {
 
 /// The paths that match a shell pattern, sorted. Names that begin with a dot match only a
 /// pattern that does.
-pub(super) fn glob(pattern: &Path, context: &Context<'_>) -> Vec<PathBuf> {
+pub(crate) fn glob(pattern: &Path, context: &Context<'_>) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
         let name = part.as_os_str().to_string_lossy();

@@ -33,6 +33,12 @@ pub(super) fn register(registry: &mut Registry) {
             },
         );
     }
+    add(
+        "pillar.ext",
+        "ext(external, pillar=None, unmask=None)",
+        "The pillar of one external source. None of Salt's is built in, so it is empty.",
+        |_, _| Ok(Map::new().into()),
+    );
     for name in ["pillar.get", "pillar.fetch"] {
         add(
             name,

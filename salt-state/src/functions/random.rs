@@ -1,5 +1,6 @@
 //! `random.*`: values nobody can guess.
 
+use base64::Engine;
 use salt_proto::Value;
 
 use super::test::{hash, random_below};
@@ -48,6 +49,36 @@ pub(super) fn register(registry: &mut Registry) {
                 let text = "You must specify a valid algorithm.";
                 CallError::exception("salt.exceptions.SaltException", text)
             })
+        },
+    );
+    add(
+        "random.seed",
+        "seed(range=10, hash=None)",
+        "Returns a number below `range` that is always the same for a text: that of the minion's id.",
+        |args, context| {
+            let range = args.int("range")?;
+            if range <= 0 {
+                return Err(CallError::exception(
+                    "ValueError",
+                    "empty range for randrange()",
+                ));
+            }
+            let range = u32::try_from(range).unwrap_or(u32::MAX);
+            let text = args
+                .optional_text("hash")
+                .unwrap_or_else(|| context.minion.id.clone());
+            Ok(crate::jinja::salt::random::seeded_below(&text, range).into())
+        },
+    );
+    add(
+        "random.str_encode",
+        "str_encode(value, encoder='base64')",
+        "Returns a text in base64.",
+        |args, _| match (args.get("value"), args.str("encoder")) {
+            (Some(Value::Str(text)), Ok("base64")) => Ok(base64::engine::general_purpose::STANDARD
+                .encode(text)
+                .into()),
+            _ => Err(CallError::invocation("Value must be an encode-able string")),
         },
     );
     add(

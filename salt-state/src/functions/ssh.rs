@@ -18,6 +18,7 @@ type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
     known::register(registry);
+    register_files(registry);
     let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
         registry.add(name, signature, doc, function);
     };
@@ -60,6 +61,77 @@ pub(super) fn register(registry: &mut Registry) {
             .into())
         },
     );
+}
+
+fn register_files(registry: &mut Registry) {
+    registry.add(
+        "ssh.check_key_file",
+        "check_key_file(user, source, config='.ssh/authorized_keys', saltenv='base', fingerprint_hash_type=None)",
+        "How the keys of a file stand to those of a user: add, update or exists.",
+        |args, context| {
+            let keys = keys_of_source(args, context)?.ok_or_else(|| {
+                CallError::execution(format!(
+                    "Problem reading ssh key file {}",
+                    args.optional_text("source").unwrap_or_default()
+                ))
+            })?;
+            let file = file(context.system, &args.text("user")?, &args.text("config")?)?;
+            Ok(keys
+                .iter()
+                .map(|key| (key.key.as_str(), state_of(&file, key).word()))
+                .collect::<Map>()
+                .into())
+        },
+    );
+    registry.add(
+        "ssh.set_auth_key_from_file",
+        "set_auth_key_from_file(user, source, config='.ssh/authorized_keys', saltenv='base', fingerprint_hash_type=None, **kwargs)",
+        "Adds the keys of a file to the authorized keys of a user.",
+        |args, context| {
+            let mut said = Vec::new();
+            for key in keys_of_source(args, context)?.ok_or_else(not_pulled)? {
+                said.push(set(context, &args.text("user")?, &args.text("config")?, &key)?);
+            }
+            let word = ["fail", "replace", "new"];
+            let found = word.into_iter().find(|word| said.iter().any(|one| one == word));
+            Ok(found.unwrap_or("no change").into())
+        },
+    );
+    registry.add(
+        "ssh.rm_auth_key_from_file",
+        "rm_auth_key_from_file(user, source, config='.ssh/authorized_keys', saltenv='base', fingerprint_hash_type=None)",
+        "Removes the keys of a file from the authorized keys of a user.",
+        |args, context| {
+            let mut said = Vec::new();
+            for key in keys_of_source(args, context)?.ok_or_else(not_pulled)? {
+                let (user, config) = (args.text("user")?, args.text("config")?);
+                said.push(remove(context, &user, &config, &key.key)?);
+            }
+            let word = ["Key removed", "Key not present"];
+            let found = word.into_iter().find(|word| said.iter().any(|one| one == word));
+            Ok(found.unwrap_or("Key not present").into())
+        },
+    );
+}
+
+fn not_pulled() -> CallError {
+    CallError::execution("Failed to pull key file from salt file server")
+}
+
+/// The keys of a file of this machine or of the tree; `None` when it is not there.
+fn keys_of_source(args: &Args, context: &Context<'_>) -> Result<Option<Vec<Key>>, CallError> {
+    let call = Args::new()
+        .with(args.text("source")?)
+        .keyword("saltenv", args.text("saltenv")?);
+    let cached = match context.registry.call("cp.cache_file", &call, context) {
+        Ok(Value::Str(path)) if !path.is_empty() => path,
+        _ => return Ok(None),
+    };
+    let Ok(Some(text)) = context.system.text(Path::new(&cached)) else {
+        return Ok(None);
+    };
+    let keys = text.lines().filter_map(|line| Key::parse(line, ""));
+    Ok(Some(keys.filter(|key| !key.enc.is_empty()).collect()))
 }
 
 /// A line of an authorized keys file.

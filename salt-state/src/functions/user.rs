@@ -17,6 +17,12 @@ pub(super) fn register(registry: &mut Registry) {
         registry.add(name, signature, doc, function);
     };
     add(
+        "user.get_loginclass",
+        "get_loginclass(name)",
+        "The login class of a user, which is a thing of the BSDs: none.",
+        |_, _| Ok(false.into()),
+    );
+    add(
         "user.info",
         "info(name, root=None)",
         "Returns what is known of a user, an empty mapping when there is none.",

@@ -13,7 +13,7 @@ mod dicts;
 mod hash;
 mod jmespath;
 mod network;
-mod random;
+pub(crate) mod random;
 pub(crate) mod regex;
 mod sequence;
 mod text;

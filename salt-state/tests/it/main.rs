@@ -9,6 +9,7 @@
     reason = "a recording that cannot be read fails its test"
 )]
 
+mod archive_functions;
 mod archives;
 mod args;
 mod bad_input;
@@ -29,6 +30,8 @@ mod postgres;
 mod prediction;
 mod run_cases;
 mod runs;
+mod small_functions;
+mod state_modules;
 mod schedule;
 mod state_modules;
 mod states;

@@ -151,6 +151,18 @@ fn sample(rt: &Runtime<'_>, items: Vec<Value>, size: i64, seed: Option<Value>) -
     Ok(Value::list(chosen))
 }
 
+/// A number below `n`, the one that Python's `Random(text).randrange(n)` comes to.
+pub(crate) fn seeded_below(text: &str, n: u32) -> u32 {
+    let mut twister = Twister::from_text(text);
+    let bits = 32 - n.leading_zeros();
+    loop {
+        let number = twister.next() >> (32 - bits.max(1));
+        if number < n || n == 0 {
+            return number;
+        }
+    }
+}
+
 /// The Mersenne Twister MT19937, as Python's `random` uses it.
 struct Twister {
     state: Vec<u32>,

@@ -119,13 +119,45 @@ fn absolute(name: &str) -> Option<String> {
     (!Check::is_absolute(name)).then(|| format!("Specified file {name} is not an absolute path"))
 }
 
+/// The name of a state as a path, which `None` is not.
+fn path_name(args: &Args) -> Result<String, CallError> {
+    match args.get("name") {
+        Some(Value::Null) => Err(CallError::exception(
+            "TypeError",
+            "expected str, bytes or os.PathLike object, not NoneType",
+        )),
+        _ => args.text("name"),
+    }
+}
+
+/// Python's complaints about owners that are no names.
+fn owners_are_names(args: &Args) -> Result<(), CallError> {
+    for (key, what) in [
+        ("user", "getpwnam() argument"),
+        ("group", "getgrnam() argument 'name'"),
+    ] {
+        if let Some(given @ (Value::List(_) | Value::Map(_))) = args.given(key)
+            && given.is_true()
+        {
+            return Err(CallError::exception(
+                "TypeError",
+                format!("{what} must be str, not {}", given.type_name()),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The name of a state: expanded, present and absolute; else what to complain about.
 fn named(
     args: &Args,
     function: &str,
     check: &Check<'_>,
 ) -> Result<Result<String, Plan>, CallError> {
-    let name = expanded(&args.text("name")?, check);
+    let name = match args.get("name") {
+        Some(Value::Null) if function == "append" => String::new(),
+        _ => expanded(&path_name(args)?, check),
+    };
     if name.is_empty() {
         let text = format!("Must provide name to file.{function}");
         return Ok(Err(Plan::fail(text)));

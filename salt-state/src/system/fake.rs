@@ -43,6 +43,8 @@ type Answer = Box<dyn Fn(&Command, &FakeSystem) -> Option<Output> + Send + Sync>
 pub struct FakeSystem {
     state: Mutex<State>,
     answers: Vec<Answer>,
+    /// Where changes fail, and how.
+    refusals: Vec<(PathBuf, Errno)>,
     identity: Identity,
     kernel: Kernel,
     interfaces: Vec<Interface>,
@@ -135,6 +137,7 @@ impl FakeSystem {
                 seed: 1,
             }),
             answers: Vec::new(),
+            refusals: Vec::new(),
             identity: Identity {
                 pid: 4242,
                 cwd: "/root".into(),
@@ -226,6 +229,40 @@ impl FakeSystem {
     ) -> Self {
         self.answers.push(Box::new(effect));
         self
+    }
+
+    /// Lets changes at and below a path fail as on a disk without room: nothing new can be
+    /// written, but what is there can be removed.
+    #[must_use]
+    pub fn full(mut self, path: impl Into<PathBuf>) -> Self {
+        self.refusals.push((path.into(), Errno::NOSPC));
+        self
+    }
+
+    /// Lets all changes at and below a path fail as on a file system that is mounted to be
+    /// read only.
+    #[must_use]
+    pub fn read_only_below(mut self, path: impl Into<PathBuf>) -> Self {
+        self.refusals.push((path.into(), Errno::ROFS));
+        self
+    }
+
+    /// The error of writing something new to a path, if there has to be one.
+    fn refusal(&self, path: &Path) -> io::Result<()> {
+        match self.refusals.iter().find(|(top, _)| path.starts_with(top)) {
+            Some((_, errno)) => Err((*errno).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The error of any change to a path, if there has to be one.
+    fn read_only(&self, path: &Path) -> io::Result<()> {
+        let refused =
+            |(top, errno): &&(PathBuf, Errno)| *errno == Errno::ROFS && path.starts_with(top);
+        match self.refusals.iter().find(refused) {
+            Some((_, errno)) => Err((*errno).into()),
+            None => Ok(()),
+        }
     }
 
     /// Sets a variable that commands inherit.
@@ -549,6 +586,7 @@ impl System for FakeSystem {
         content: &mut dyn Read,
         options: &WriteOptions,
     ) -> io::Result<()> {
+        self.refusal(path)?;
         let mut bytes = Vec::new();
         content.read_to_end(&mut bytes)?;
         let mut state = self.state();
@@ -579,6 +617,7 @@ impl System for FakeSystem {
     }
 
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.refusal(path)?;
         let mut state = self.state();
         let path = state.free(path)?;
         state.make(path, Content::Directory, mode & 0o7777);
@@ -586,6 +625,7 @@ impl System for FakeSystem {
     }
 
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
+        self.refusal(link)?;
         let mut state = self.state();
         let link = state.free(link)?;
         state.make(link, Content::Link(target.to_owned()), 0o777);
@@ -593,6 +633,7 @@ impl System for FakeSystem {
     }
 
     fn hard_link(&self, source: &Path, link: &Path) -> io::Result<()> {
+        self.refusal(link)?;
         let mut state = self.state();
         let source = state.resolve(source, false)?;
         let link = state.free(link)?;
@@ -605,6 +646,7 @@ impl System for FakeSystem {
     }
 
     fn make_node(&self, path: &Path, node: Node, mode: u32) -> io::Result<()> {
+        self.refusal(path)?;
         let mut state = self.state();
         let path = state.free(path)?;
         state.make(path, Content::Node(node), mode & 0o7777);
@@ -612,6 +654,7 @@ impl System for FakeSystem {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.read_only(path)?;
         let mut state = self.state();
         let path = state.resolve(path, false)?;
         if state.has_children(&path) {
@@ -622,6 +665,8 @@ impl System for FakeSystem {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.read_only(from)?;
+        self.read_only(to)?;
         let mut state = self.state();
         let from = state.resolve(from, false)?;
         let to = state.resolve(to, false)?;
@@ -661,6 +706,7 @@ impl System for FakeSystem {
     }
 
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.read_only(path)?;
         let mut state = self.state();
         let path = state.resolve(path, true)?;
         state.inode_mut(&path)?.mode = mode & 0o7777;
@@ -674,6 +720,7 @@ impl System for FakeSystem {
         gid: Option<u32>,
         follow: bool,
     ) -> io::Result<()> {
+        self.read_only(path)?;
         let mut state = self.state();
         let path = state.resolve(path, follow)?;
         let inode = state.inode_mut(&path)?;
@@ -688,6 +735,7 @@ impl System for FakeSystem {
         accessed: Option<Timestamp>,
         modified: Option<Timestamp>,
     ) -> io::Result<()> {
+        self.read_only(path)?;
         let mut state = self.state();
         let path = state.resolve(path, true)?;
         let inode = state.inode_mut(&path)?;

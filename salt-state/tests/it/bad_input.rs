@@ -10,6 +10,10 @@ use salt_state::compile::{Compiled, Inputs, What, compile};
 use salt_state::render::{NoFunctions, World};
 use salt_state::{MemorySources, MinionData, Roots, Sources};
 
+mod arguments;
+mod disk;
+mod types;
+
 fn compiled(tree: &dyn Sources, sls: &str) -> Compiled {
     let minion = MinionData {
         id: "minion".into(),

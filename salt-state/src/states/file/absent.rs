@@ -6,7 +6,7 @@ use super::{Answer, absolute, expanded};
 use crate::args::Args;
 use crate::files::source::os_error;
 use crate::plan::{Changes, Done, Plan};
-use crate::registry::Registry;
+use crate::registry::{CallError, Registry};
 use crate::states::Check;
 use crate::system::errno_text;
 
@@ -22,7 +22,7 @@ pub(super) fn register(registry: &mut Registry) {
         "exists(name, **kwargs)",
         "Fails unless there is something at a path.",
         |args, check| {
-            let name = expanded(&args.text("name")?, check);
+            let name = expanded(&super::path_name(args)?, check);
             if name.is_empty() {
                 return Ok(Plan::fail("Must provide name to file.exists"));
             }
@@ -38,7 +38,7 @@ pub(super) fn register(registry: &mut Registry) {
         "missing(name, **kwargs)",
         "Fails when there is something at a path.",
         |args, check| {
-            let name = expanded(&args.text("name")?, check);
+            let name = expanded(&super::path_name(args)?, check);
             if name.is_empty() {
                 return Ok(Plan::fail("Must provide name to file.missing"));
             }
@@ -52,7 +52,7 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 fn absent(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     if name.is_empty() {
         return Ok(Plan::fail("Must provide name to file.absent"));
     }
@@ -86,6 +86,15 @@ fn absent(args: &Args, check: &Check<'_>) -> Answer {
         move |context| {
             Ok(match context.system.remove_all(&path) {
                 Ok(()) => Done::as_planned(),
+                Err(error)
+                    if error.raw_os_error() == Some(rustix::io::Errno::ROFS.raw_os_error()) =>
+                {
+                    return Err(CallError::execution(format!(
+                        "Could not remove '{}': {}",
+                        path.display(),
+                        errno_text(&error, Some(&path))
+                    )));
+                }
                 Err(_) if !failure.is_empty() => Done::failed(failure),
                 Err(error) => Done::failed(errno_text(&error, Some(&path))),
             })

@@ -221,7 +221,7 @@ fn cached(args: &Args, check: &Check<'_>) -> Answer {
 }
 
 fn not_cached(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     let saltenv = args
         .optional_text("saltenv")
         .unwrap_or_else(|| "base".to_owned());

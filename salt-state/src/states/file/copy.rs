@@ -28,7 +28,7 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 fn copy(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     let source = expanded(&args.text("source")?, check);
     if name.is_empty() {
         return Ok(Plan::fail("Must provide name to file.copy"));
@@ -131,7 +131,7 @@ fn copy(args: &Args, check: &Check<'_>) -> Answer {
 }
 
 fn rename(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     let source = expanded(&args.text("source")?, check);
     if name.is_empty() {
         return Ok(Plan::fail("Must provide name to file.rename"));

@@ -237,10 +237,11 @@ struct Job {
 }
 
 fn directory(args: &Args, check: &Check<'_>) -> Answer {
-    let given = expanded(&args.text("name")?, check);
+    let given = expanded(&super::path_name(args)?, check);
     if given.is_empty() {
         return Ok(Plan::fail("Must provide name to file.directory"));
     }
+    super::owners_are_names(args)?;
     let name = match given.trim_end_matches('/') {
         "" => "/",
         name => name,
@@ -251,7 +252,11 @@ fn directory(args: &Args, check: &Check<'_>) -> Answer {
 fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
     let path = PathBuf::from(name);
     let fails = |error| os_error(error, &path);
-    let max_depth = args.optional_int("max_depth")?;
+    // Nothing is walked that needs it where nothing is changed below.
+    let max_depth = match args.given("recurse") {
+        Some(_) => args.optional_int("max_depth")?,
+        None => args.optional_int("max_depth").unwrap_or_default(),
+    };
     let clean = args.is_true("clean");
     if max_depth.is_some() && clean {
         return Ok(Plan::fail("Cannot specify both max_depth and clean"));

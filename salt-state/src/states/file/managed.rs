@@ -61,7 +61,18 @@ pub(super) enum NewMode {
 }
 
 pub(super) fn managed(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
+    super::owners_are_names(args)?;
+    if !name.is_empty() && absolute(&name).is_none() {
+        for (key, what) in [("context", "Context"), ("defaults", "Defaults")] {
+            let wrong = |given: &&Value| {
+                !matches!(given, Value::Map(_)) && (key == "context" || given.is_true())
+            };
+            if args.given("contents").is_some() && args.given(key).filter(wrong).is_some() {
+                return Ok(Plan::fail(format!("{what} must be formed as a dict")));
+            }
+        }
+    }
     let mut plan = planned(&name, args, check)?;
     if name != args.text("name")? {
         plan = plan.extra("name", name);

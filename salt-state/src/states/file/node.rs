@@ -150,7 +150,7 @@ pub(crate) fn make_empty(path: &Path, context: &crate::Context<'_>) -> std::io::
 }
 
 fn mknod(args: &Args, check: &Check<'_>) -> Answer {
-    let name = super::expanded(&args.text("name")?, check);
+    let name = super::expanded(&super::path_name(args)?, check);
     if name.is_empty() {
         return Ok(Plan::fail("Must provide name to file.mknod"));
     }

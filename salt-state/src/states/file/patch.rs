@@ -52,7 +52,7 @@ fn shown(output: &Output) -> String {
 }
 
 fn patch(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     let path = PathBuf::from(&name);
     if name.is_empty() {
         return Ok(Plan::fail("A file/directory to be patched is required"));

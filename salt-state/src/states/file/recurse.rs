@@ -260,7 +260,7 @@ impl Sum {
 }
 
 fn recurse(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     let name = if name.len() > 1 {
         name.trim_end_matches('/').to_owned()
     } else {

@@ -133,6 +133,34 @@ fn replace(args: &Args, check: &Check<'_>) -> Answer {
             Plan::fail(format!("{name}: file not found"))
         });
     }
+    for key in ["count", "bufsize"] {
+        let wrong = match args.get(key) {
+            Some(Value::Str(word)) if key == "bufsize" && word == "file" => None,
+            Some(Value::Int(_) | Value::Bool(_)) | None => None,
+            Some(Value::Str(_)) if key == "count" => None,
+            other => other,
+        };
+        if let Some(wrong) = wrong {
+            return Err(CallError::exception(
+                "TypeError",
+                format!(
+                    "'{}' object cannot be interpreted as an integer",
+                    wrong.type_name()
+                ),
+            ));
+        }
+    }
+    if let Some(wrong) = args.given("not_found_content")
+        && wrong.as_str().is_none()
+    {
+        return Err(CallError::exception(
+            "TypeError",
+            format!(
+                "expected str, bytes, or bytearray not <class '{}'>",
+                wrong.type_name()
+            ),
+        ));
+    }
     let job = told(args)?;
     let old = editable(&path, job.encoding.as_deref(), check.system)?;
     let new = job.apply(&old)?;
@@ -347,7 +375,7 @@ pub(crate) fn replace_file(
 }
 
 fn keyvalue(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     if name.is_empty() {
         return Ok(Plan::fail("Must provide name to file.keyvalue"));
     }

@@ -266,7 +266,7 @@ fn differences(old: &Map, new: &Map) -> Map {
 }
 
 fn serialize(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     if name.is_empty() {
         return Ok(Plan::fail("Must provide name to file.serialize"));
     }

@@ -83,7 +83,8 @@ fn belongs(system: &dyn Observe, found: &Metadata) -> Result<String, CallError> 
 }
 
 fn symlink(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
+    super::owners_are_names(args)?;
     let target = args.text("target")?;
     if name.is_empty() {
         return Ok(Plan::fail("Must provide name to file.symlink"));
@@ -308,7 +309,7 @@ fn make(
 }
 
 fn hardlink(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     let target = args.text("target")?;
     if name.is_empty() {
         return Ok(Plan::fail("Must provide name to file.hardlink"));

@@ -274,7 +274,7 @@ pub(crate) fn prune(
 }
 
 fn pruned(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     let path = PathBuf::from(&name);
     if !check.system.is_dir(&path) {
         return Ok(Plan::unchanged(format!("Directory {name} is not present")));
@@ -404,7 +404,7 @@ pub(crate) fn strptime(text: &str, format: &str) -> Option<DateTime> {
 }
 
 fn retention(args: &Args, check: &Check<'_>) -> Answer {
-    let name = expanded(&args.text("name")?, check);
+    let name = expanded(&super::path_name(args)?, check);
     let path = PathBuf::from(&name);
     if name.is_empty() {
         return Ok(Plan::fail("Must provide name to file.retention"));

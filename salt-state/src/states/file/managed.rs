@@ -63,7 +63,8 @@ pub(super) enum NewMode {
 pub(super) fn managed(args: &Args, check: &Check<'_>) -> Answer {
     let name = expanded(&super::path_name(args)?, check);
     super::owners_are_names(args)?;
-    if !name.is_empty() && absolute(&name).is_none() {
+    let is_template = args.given("template").is_some_and(Value::is_true);
+    if !is_template && !name.is_empty() && absolute(&name).is_none() {
         for (key, what) in [("context", "Context"), ("defaults", "Defaults")] {
             let wrong = |given: &&Value| {
                 !matches!(given, Value::Map(_)) && (key == "context" || given.is_true())

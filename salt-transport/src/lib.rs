@@ -84,6 +84,7 @@
 //! - `tls`: [`Tls`] and [`TlsAccept`], TLS 1.3 with certificates both ways over any stream, by rustls.
 //! - `quic`: [`Quic`], by quinn.
 //! - `ws`: [`Ws`], bytes in WebSocket messages, by tungstenite; and [`ThroughProxy`].
+//! - `rendezvous`: [`rendezvous`], for a master that dials out as its minions do.
 //! - `openssl`: RSA by the system's OpenSSL, which is constant-time and several
 //!   times faster. For a master with many minions, or one that strangers reach.
 
@@ -130,6 +131,8 @@ pub use stream::{
     MemoryDial, Misbehaviour, Named, Peer, Principal, Tcp, TcpListen, Unix, UnixListen,
     WithTimeout, check_streams, memory,
 };
+#[cfg(feature = "rendezvous")]
+pub use stream::rendezvous;
 #[cfg(feature = "tls")]
 pub use stream::{Authorities, HandshakeLimits, Tls, TlsAccept, TlsConfig, TlsError, TlsIdentity};
 #[cfg(feature = "quic")]

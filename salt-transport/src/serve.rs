@@ -26,7 +26,7 @@ use crate::stream::{AcceptError, Listen, Peer};
 use crate::wire::{Budget, Conn, EndConfig, Incoming, ReplyTo, Role, Wire, now};
 
 pub use gate::ConnectionId;
-pub(crate) use gate::{Known, Ticket, source};
+pub(crate) use gate::{Known, Source, Ticket, source};
 pub(crate) use turns::Turns;
 
 /// How much a server lets strangers and peers use.
@@ -36,7 +36,8 @@ pub struct ServeLimits {
     pub max_connections: usize,
     /// Connections that have not finished the handshake. 256 by default.
     pub max_handshaking: usize,
-    /// Of these, from one address, which for IPv6 means one network of 64 bits. 64 by default.
+    /// Of these, from one address, which for IPv6 means one network of 64 bits; a peer with a
+    /// [name](Peer::name) is counted by that instead. 64 by default.
     pub max_handshaking_per_address: usize,
     /// Connections from one address. 5,000 by default: a site behind one
     /// address is one address.

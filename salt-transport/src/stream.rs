@@ -13,6 +13,8 @@ mod handshakes;
 mod memory;
 #[cfg(feature = "quic")]
 mod quic;
+#[cfg(feature = "rendezvous")]
+pub mod rendezvous;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;

@@ -13,7 +13,26 @@ use crate::stream::Peer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(u64);
 
-/// What is counted as one: an IPv4 address, or the network half of an IPv6
+/// What is counted as one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// A name that somebody vouched for, from wherever its streams come.
+    Name(String),
+    /// An address, as [`source`] has it.
+    Address(IpAddr),
+}
+
+impl Source {
+    /// Of a peer that has something to count by.
+    pub(crate) fn of(peer: &Peer) -> Option<Self> {
+        match (peer.name(), peer.address) {
+            (Some(name), _) => Some(Self::Name(name.to_owned())),
+            (None, address) => address.map(|address| Self::Address(source(address))),
+        }
+    }
+}
+
+/// What is counted as one address: an IPv4 address, or the network half of an IPv6
 /// address, because whoever has one address of such a network has them all.
 pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -25,26 +44,26 @@ pub(crate) fn source(address: IpAddr) -> IpAddr {
     }
 }
 
-/// [Sources](source) from which somebody proved to be a minion or a user.
+/// [Sources](Source) from which somebody proved to be a minion or a user.
 ///
 /// Shared by both channels: nothing on the publish channel proves anything.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(Arc<Mutex<BTreeSet<IpAddr>>>);
+pub(crate) struct Known(Arc<Mutex<BTreeSet<Source>>>);
 
 impl Known {
     /// Beyond this, new ones are not remembered; those who come are strangers
     /// to the limits, nothing worse.
     const MAX: usize = 65_536;
 
-    fn has(&self, address: Option<IpAddr>) -> bool {
-        // Without an address it came through something of the embedding program's own.
-        address.is_none_or(|address| lock(&self.0).contains(&address))
+    fn has(&self, source: Option<&Source>) -> bool {
+        // Without name and address it came through something of the embedding program's own.
+        source.is_none_or(|source| lock(&self.0).contains(source))
     }
 
-    fn insert(&self, address: IpAddr) {
+    fn insert(&self, source: Source) {
         let mut known = lock(&self.0);
         if known.len() < Self::MAX {
-            known.insert(address);
+            known.insert(source);
         }
     }
 }
@@ -68,12 +87,12 @@ impl Admission {
 
     /// A place for the peer, or the name of the limit that refuses it.
     pub(crate) fn admit(&self, peer: &Peer) -> Result<Ticket, &'static str> {
-        let address = peer.address.map(source);
-        let known = self.known.has(address);
-        let id = lock(&self.gate).admit(address, known, &self.limits)?;
+        let source = Source::of(peer);
+        let known = self.known.has(source.as_ref());
+        let id = lock(&self.gate).admit(source.clone(), known, &self.limits)?;
         Ok(Ticket(Arc::new(Place {
             id,
-            address,
+            source,
             gate: Arc::clone(&self.gate),
             known: self.known.clone(),
         })))
@@ -93,13 +112,13 @@ struct Gate {
     entries: BTreeMap<ConnectionId, Entry>,
     handshaking: BTreeSet<ConnectionId>,
     strangers: BTreeSet<ConnectionId>,
-    by_address: HashMap<IpAddr, Count>,
+    by_source: HashMap<Source, Count>,
     next: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
-    address: Option<IpAddr>,
+    source: Option<Source>,
     abort: Option<AbortHandle>,
 }
 
@@ -115,7 +134,7 @@ impl Gate {
             entries: BTreeMap::new(),
             handshaking: BTreeSet::new(),
             strangers: BTreeSet::new(),
-            by_address: HashMap::new(),
+            by_source: HashMap::new(),
             next: 0,
         }
     }
@@ -123,12 +142,12 @@ impl Gate {
     /// Makes room for a connection, or names the limit that refuses it.
     fn admit(
         &mut self,
-        address: Option<IpAddr>,
+        source: Option<Source>,
         known: bool,
         limits: &ServeLimits,
     ) -> Result<ConnectionId, &'static str> {
-        if let Some(address) = address {
-            let count = self.by_address.get(&address).copied().unwrap_or_default();
+        if let Some(source) = &source {
+            let count = self.by_source.get(source).copied().unwrap_or_default();
             if count.handshaking >= limits.max_handshaking_per_address && !known {
                 return Err("connections in handshake from one address");
             }
@@ -153,7 +172,7 @@ impl Gate {
         self.entries.insert(
             id,
             Entry {
-                address,
+                source: source.clone(),
                 abort: None,
             },
         );
@@ -161,8 +180,8 @@ impl Gate {
         if !known {
             self.strangers.insert(id);
         }
-        if let Some(address) = address {
-            let count = self.by_address.entry(address).or_default();
+        if let Some(source) = source {
+            let count = self.by_source.entry(source).or_default();
             count.open += 1;
             count.handshaking += 1;
         }
@@ -182,8 +201,8 @@ impl Gate {
 
     fn ready(&mut self, id: ConnectionId) {
         if self.handshaking.remove(&id)
-            && let Some(address) = self.entries.get(&id).and_then(|entry| entry.address)
-            && let Some(count) = self.by_address.get_mut(&address)
+            && let Some(source) = self.entries.get(&id).and_then(|it| it.source.as_ref())
+            && let Some(count) = self.by_source.get_mut(source)
         {
             count.handshaking -= 1;
         }
@@ -195,12 +214,12 @@ impl Gate {
         let Some(entry) = self.entries.remove(&id) else {
             return;
         };
-        if let Some(address) = entry.address
-            && let Some(count) = self.by_address.get_mut(&address)
+        if let Some(source) = entry.source
+            && let Some(count) = self.by_source.get_mut(&source)
         {
             count.open -= 1;
             if count.open == 0 {
-                self.by_address.remove(&address);
+                self.by_source.remove(&source);
             }
         }
     }
@@ -213,7 +232,7 @@ pub(crate) struct Ticket(Arc<Place>);
 #[derive(Debug)]
 struct Place {
     id: ConnectionId,
-    address: Option<IpAddr>,
+    source: Option<Source>,
     gate: Arc<Mutex<Gate>>,
     known: Known,
 }
@@ -230,14 +249,14 @@ impl Ticket {
 
     /// Whether somebody proved who he is from here before.
     pub(crate) fn is_known(&self) -> bool {
-        self.0.known.has(self.0.address)
+        self.0.known.has(self.0.source.as_ref())
     }
 
     /// The peer proved who it is: it is nobody's stranger any more.
     pub(crate) fn trust(&self) {
         lock(&self.0.gate).strangers.remove(&self.0.id);
-        if let Some(address) = self.0.address {
-            self.0.known.insert(address);
+        if let Some(source) = &self.0.source {
+            self.0.known.insert(source.clone());
         }
     }
 }
@@ -262,8 +281,25 @@ mod tests {
         }
     }
 
-    fn from(last: u8) -> Option<IpAddr> {
-        Some([192, 0, 2, last].into())
+    fn from(last: u8) -> Option<Source> {
+        Some(Source::Address([192, 0, 2, last].into()))
+    }
+
+    #[test]
+    fn who_has_a_name_is_counted_by_it_from_wherever_he_comes() {
+        use crate::stream::Principal;
+
+        let overlay = |name: &str| Principal::Overlay {
+            name: name.to_owned(),
+            id: "1".to_owned(),
+        };
+        let named = Peer::new("x").with_principal(overlay("web-01"));
+        let elsewhere = named.clone().with_address([192, 0, 2, 1].into());
+        assert_eq!(Source::of(&named), Some(Source::Name("web-01".to_owned())));
+        assert_eq!(Source::of(&named), Source::of(&elsewhere));
+        let bare = Peer::new("x").with_address([192, 0, 2, 1].into());
+        assert_eq!(Source::of(&bare), from(1));
+        assert_eq!(Source::of(&Peer::new("memory")), None);
     }
 
     // T-07
@@ -341,7 +377,7 @@ mod tests {
             gate.remove(id);
         }
 
-        assert!(gate.entries.is_empty() && gate.by_address.is_empty());
+        assert!(gate.entries.is_empty() && gate.by_source.is_empty());
         assert!(gate.handshaking.is_empty() && gate.strangers.is_empty());
     }
 }

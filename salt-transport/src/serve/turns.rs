@@ -1,37 +1,36 @@
 //! Whose expensive request is worked on next.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::gate::source;
+use super::gate::Source;
 use super::{Request, lock};
 
-/// Deals out the right to compute, so that no address and no crowd of strangers
+/// Deals out the right to compute, so that no peer and no crowd of strangers
 /// keeps the others waiting (T-07).
 ///
-/// Requests of one address wait for each other; of all addresses, as many are
+/// Requests of one source wait for each other; of all sources, as many are
 /// worked on at a time as the machine has processors, once for strangers and
 /// once more for those who proved themselves before.
 #[derive(Debug)]
 pub(crate) struct Turns {
     strangers: Arc<Semaphore>,
     known: Arc<Semaphore>,
-    addresses: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
+    sources: Mutex<HashMap<Source, Arc<Semaphore>>>,
 }
 
 /// The right to compute, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     turns: &'a Turns,
-    address: Option<(IpAddr, Option<OwnedSemaphorePermit>)>,
+    source: Option<(Source, Option<OwnedSemaphorePermit>)>,
     _processor: Option<OwnedSemaphorePermit>,
 }
 
-/// Requests of one address that are worked on, or next in line, at a time.
-const PER_ADDRESS: usize = 4;
+/// Requests of one source that are worked on, or next in line, at a time.
+const PER_SOURCE: usize = 4;
 
 impl Turns {
     pub(crate) fn new() -> Self {
@@ -39,27 +38,27 @@ impl Turns {
         Self {
             strangers: Arc::new(Semaphore::new(processors)),
             known: Arc::new(Semaphore::new(processors)),
-            addresses: Mutex::default(),
+            sources: Mutex::default(),
         }
     }
 
     /// Waits for the request's turn.
     pub(crate) async fn turn(&self, request: &Request) -> Turn<'_> {
-        let source = request.peer.address.map(source);
+        let source = Source::of(&request.peer);
         self.of(source, request.ticket.is_known()).await
     }
 
-    async fn of(&self, address: Option<IpAddr>, known: bool) -> Turn<'_> {
+    async fn of(&self, source: Option<Source>, known: bool) -> Turn<'_> {
         let mut turn = Turn {
             turns: self,
-            address: address.map(|address| (address, None)),
+            source: source.map(|source| (source, None)),
             _processor: None,
         };
-        if let Some((address, permit)) = &mut turn.address {
+        if let Some((source, permit)) = &mut turn.source {
             let line = {
-                let mut addresses = lock(&self.addresses);
-                let line = addresses.entry(*address);
-                Arc::clone(line.or_insert_with(|| Arc::new(Semaphore::new(PER_ADDRESS))))
+                let mut sources = lock(&self.sources);
+                let line = sources.entry(source.clone());
+                Arc::clone(line.or_insert_with(|| Arc::new(Semaphore::new(PER_SOURCE))))
             };
             // Nobody closes these.
             *permit = line.acquire_owned().await.ok();
@@ -72,15 +71,15 @@ impl Turns {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if let Some((address, permit)) = self.address.take() {
+        if let Some((source, permit)) = self.source.take() {
             drop(permit);
-            let mut addresses = lock(&self.turns.addresses);
+            let mut sources = lock(&self.turns.sources);
             // Whoever waits in this line holds it too.
-            if addresses
-                .get(&address)
+            if sources
+                .get(&source)
                 .is_some_and(|line| Arc::strong_count(line) == 1)
             {
-                addresses.remove(&address);
+                sources.remove(&source);
             }
         }
     }
@@ -96,12 +95,12 @@ mod tests {
         Turns {
             strangers: Arc::new(Semaphore::new(8)),
             known: Arc::new(Semaphore::new(8)),
-            addresses: Mutex::default(),
+            sources: Mutex::default(),
         }
     }
 
-    fn address(last: u8) -> Option<IpAddr> {
-        Some([192, 0, 2, last].into())
+    fn address(last: u8) -> Option<Source> {
+        Some(Source::Address([192, 0, 2, last].into()))
     }
 
     // T-07
@@ -109,7 +108,7 @@ mod tests {
     async fn one_address_does_not_hold_up_another() {
         let turns = turns();
         let mut held = Vec::new();
-        for _ in 0..PER_ADDRESS {
+        for _ in 0..PER_SOURCE {
             held.push(turns.of(address(1), false).await);
         }
 
@@ -155,6 +154,6 @@ mod tests {
             drop(turns.of(address(n), false).await);
         }
 
-        assert!(lock(&turns.addresses).is_empty());
+        assert!(lock(&turns.sources).is_empty());
     }
 }

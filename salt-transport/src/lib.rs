@@ -126,13 +126,13 @@ pub use request::RequestChannel;
 pub use serve::{ConnectionId, Request, Requests, ServeLimits, Server};
 #[cfg(any(feature = "quic", feature = "ws"))]
 pub use stream::ChannelListen;
+#[cfg(feature = "rendezvous")]
+pub use stream::rendezvous;
 pub use stream::{
     AcceptError, AnyDial, AnyOf, AnyStream, Counted, Dial, FirstByte, Limited, Listen, Memory,
     MemoryDial, Misbehaviour, Named, Peer, Principal, Tcp, TcpListen, Unix, UnixListen,
     WithTimeout, check_streams, memory,
 };
-#[cfg(feature = "rendezvous")]
-pub use stream::rendezvous;
 #[cfg(feature = "tls")]
 pub use stream::{Authorities, HandshakeLimits, Tls, TlsAccept, TlsConfig, TlsError, TlsIdentity};
 #[cfg(feature = "quic")]

@@ -249,14 +249,14 @@ mod tests {
 
         let mut kept = Vec::new();
         for _ in 0..3 {
-            kept.push(first.dial(&any, Channel::Request).await.unwrap());
-            kept.push(second.dial(&any, Channel::Request).await.unwrap());
+            kept.push(Dial::dial(&first, &any, Channel::Request).await.unwrap());
+            kept.push(Dial::dial(&second, &any, Channel::Request).await.unwrap());
         }
         for _ in 0..6 {
             both.accept().await.unwrap();
         }
         drop(first);
-        kept.push(second.dial(&any, Channel::Request).await.unwrap());
+        kept.push(Dial::dial(&second, &any, Channel::Request).await.unwrap());
         both.accept().await.unwrap();
         drop(second);
 

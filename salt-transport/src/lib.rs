@@ -85,6 +85,7 @@
 //! - `quic`: [`Quic`], by quinn.
 //! - `ws`: [`Ws`], bytes in WebSocket messages, by tungstenite; and [`ThroughProxy`].
 //! - `rendezvous`: [`rendezvous`], for a master that dials out as its minions do.
+//! - `ziti`: [`ziti`], streams over an OpenZiti overlay, to a master that nobody can connect to.
 //! - `openssl`: RSA by the system's OpenSSL, which is constant-time and several
 //!   times faster. For a master with many minions, or one that strangers reach.
 
@@ -128,6 +129,8 @@ pub use serve::{ConnectionId, Request, Requests, ServeLimits, Server};
 pub use stream::ChannelListen;
 #[cfg(feature = "rendezvous")]
 pub use stream::rendezvous;
+#[cfg(feature = "ziti")]
+pub use stream::ziti;
 pub use stream::{
     AcceptError, AnyDial, AnyOf, AnyStream, Counted, Dial, FirstByte, Limited, Listen, Memory,
     MemoryDial, Misbehaviour, Named, Peer, Principal, Tcp, TcpListen, Unix, UnixListen,

@@ -21,6 +21,8 @@ mod tls;
 mod unix;
 #[cfg(feature = "ws")]
 mod ws;
+#[cfg(feature = "ziti")]
+pub mod ziti;
 
 use std::fmt;
 use std::future::Future;

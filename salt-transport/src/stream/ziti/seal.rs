@@ -255,7 +255,9 @@ mod tests {
         let open = |messages: &[&[u8]]| {
             let mut receiver = Receiver::new(Zeroizing::new([1; 32]));
             receiver.open(&[2; HEADER]).unwrap();
-            messages.iter().map(|body| receiver.open(body)).next_back()
+            messages
+                .iter()
+                .fold(None, |_, body| Some(receiver.open(body)))
         };
         assert_eq!(open(&[&first, &first]), Some(Err(SealError::Broken)));
         assert_eq!(open(&[&second]), Some(Err(SealError::Broken)));

@@ -56,6 +56,8 @@
 //! | embed a minion | [`Minion`], with a [`Handler`]; [`blocking`] for functions that wait |
 //! | embed a master | [`Master`], with a key store: [`PkiDir`] for Salt's directories |
 //! | publish to a running master, as `salt` does | [`client`] |
+//! | let a configuration choose the stream | [`Route`] |
+//! | put an unmodified Salt behind a tunnel | [`forward`] |
 //! | reach a master through something of your own | [`Dial`], and [`Listen`] for its other end; [`check_streams`] tries them |
 //! | fetch files as a minion, serve them as a master | [`FileClient`], [`files`] |
 //! | hear and fire local events | [`events`] |
@@ -105,6 +107,7 @@ pub mod pki;
 mod publish;
 mod random;
 mod request;
+mod route;
 mod serve;
 mod stream;
 mod subscribe;
@@ -124,6 +127,7 @@ pub use minion::{Minion, MinionBuilder, MinionHandle, MinionSettings, MinionStat
 pub use pki::PkiDir;
 pub use publish::{Presence, Presences, Publication, PublishStats, Publisher};
 pub use request::RequestChannel;
+pub use route::{Listeners, Route, RouteError};
 pub use serve::{ConnectionId, Request, Requests, ServeLimits, Server};
 #[cfg(any(feature = "quic", feature = "ws"))]
 pub use stream::ChannelListen;

@@ -237,11 +237,15 @@ impl Listen for AnyOf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::memory;
+    use crate::stream::{MemoryDial, memory};
+
+    async fn dial(dial: &MemoryDial) -> tokio::io::DuplexStream {
+        let any = MasterAddr::new("any");
+        Dial::dial(dial, &any, Channel::Request).await.unwrap()
+    }
 
     #[tokio::test]
     async fn each_listener_takes_its_turn_and_the_end_is_when_all_have_ended() {
-        let any = MasterAddr::new("any");
         let (first, first_publish, one) = memory(64);
         let (second, second_publish, other) = memory(64);
         drop((first_publish, second_publish));
@@ -249,14 +253,14 @@ mod tests {
 
         let mut kept = Vec::new();
         for _ in 0..3 {
-            kept.push(Dial::dial(&first, &any, Channel::Request).await.unwrap());
-            kept.push(Dial::dial(&second, &any, Channel::Request).await.unwrap());
+            kept.push(dial(&first).await);
+            kept.push(dial(&second).await);
         }
         for _ in 0..6 {
             both.accept().await.unwrap();
         }
         drop(first);
-        kept.push(Dial::dial(&second, &any, Channel::Request).await.unwrap());
+        kept.push(dial(&second).await);
         both.accept().await.unwrap();
         drop(second);
 

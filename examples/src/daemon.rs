@@ -8,7 +8,7 @@ use crate::options::{self, Opt, Parsed};
 use crate::{Failure, logging};
 
 /// The options of both daemons.
-pub const OPTIONS: &[Opt] = &[
+pub const OPTIONS: &[Opt; 6] = &[
     Opt::flag(&["--version"], "show program's version number and exit"),
     Opt::flag(&["-h", "--help"], "show this help message and exit"),
     Opt::value(
@@ -33,6 +33,18 @@ pub const OPTIONS: &[Opt] = &[
     ),
 ];
 
+/// The options of the master's daemon.
+pub const MASTER_OPTIONS: &[Opt] = &{
+    let [version, help, config, level, file, keepalive] = *OPTIONS;
+    let listen = Opt::value(
+        &["--listen"],
+        "ROUTE",
+        "Listen here instead of on `interface` and the two ports: tls://0.0.0.0?ca=…&certificate=…&key=…, unix:/run/salt, \
+         … The same as `listen` in the configuration, where it may be a list.",
+    );
+    [version, help, config, level, file, keepalive, listen]
+};
+
 /// Runs a program: reads its command line, prints what went wrong, and says so by its exit status.
 pub fn main(
     name: &str,
@@ -50,10 +62,33 @@ pub fn main_with_code(
     options: &[Opt],
     run: impl FnOnce(&Parsed) -> Result<u8, Failure>,
 ) -> ExitCode {
+    main_of(name, "[options]", about, options, run)
+}
+
+/// The same for programs that take words besides options; `usage` is what follows the name.
+pub fn main_with_words(
+    name: &str,
+    usage: &str,
+    about: &str,
+    options: &[Opt],
+    run: impl FnOnce(&Parsed) -> Result<(), Failure>,
+) -> ExitCode {
+    main_of(name, usage, about, options, |parsed| {
+        run(parsed).map(|()| 0)
+    })
+}
+
+fn main_of(
+    name: &str,
+    usage: &str,
+    about: &str,
+    options: &[Opt],
+    run: impl FnOnce(&Parsed) -> Result<u8, Failure>,
+) -> ExitCode {
     let parsed = match options::parse(options, std::env::args().skip(1)) {
         Ok(parsed) => parsed,
         Err(error) => {
-            eprintln!("Usage: {name} [options]\n\n{name}: error: {error}");
+            eprintln!("Usage: {name} {usage}\n\n{name}: error: {error}");
             return ExitCode::from(64);
         }
     };
@@ -64,7 +99,7 @@ pub fn main_with_code(
     if parsed.has("-h") {
         print!(
             "{}",
-            options::help(&format!("{name} [options]"), about, options)
+            options::help(&format!("{name} {usage}"), about, options)
         );
         return ExitCode::SUCCESS;
     }

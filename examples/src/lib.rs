@@ -22,6 +22,7 @@ pub mod salt_call;
 pub mod salt_key;
 mod signals;
 pub mod tree;
+pub mod tunnel;
 
 pub use failure::Failure;
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +22,10 @@ use salt_transport::files::{FileHash, FileServer, FileServerConfig};
 use salt_transport::jobs::JobCache;
 use salt_transport::pki::{AutoSignPolicy, KeyPairOptions, RootKey};
 use salt_transport::{
-    Listen, Master, MasterBuilder, MasterSettings, PkiDir, ReceiveLimits, Tcp, Wire,
+    AnyOf, Master, MasterBuilder, MasterSettings, PeerCheck, PkiDir, ReceiveLimits, Route, Tcp,
+    TcpListen, Wire, peer_is_minion,
 };
+use tokio::task::JoinSet;
 
 use crate::config::{MasterConfig, SecurityProfile};
 use crate::{Failure, rng, signals};
@@ -36,11 +39,14 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let publish = listen(&config.interface, config.publish_port).await?;
-    let request = listen(&config.interface, config.ret_port).await?;
     let release = release(&config)?;
 
     make_private_dir(&config.sock_dir)?;
+    let Listeners {
+        publish,
+        request,
+        driver,
+    } = listeners(&config).await?;
     let bus = EventBusConfig {
         framing: if release == Release::V3006 {
             Framing::Prefixed
@@ -64,9 +70,7 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("{error}: {}", algorithm_hint())))?;
     write_pidfile(&config.pidfile);
     tracing::info!(
-        interface = config.interface,
-        publish_port = config.publish_port,
-        ret_port = config.ret_port,
+        listening = places(&config),
         profile = config.security_profile.name(),
         "salt-master {} is running",
         env!("CARGO_PKG_VERSION"),
@@ -81,6 +85,7 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
     tokio::select! {
         () = serving => {}
         () = bussing => {}
+        () = driver => tracing::error!("nothing accepts any more"),
         () = stopping => {}
     }
     fs::remove_file(config.sock_dir.join(PUBLISH_PULL)).ok();
@@ -88,7 +93,61 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn listen(interface: &str, port: u16) -> Result<impl Listen, Failure> {
+/// Where minions come in.
+struct Listeners {
+    publish: AnyOf,
+    request: AnyOf,
+    /// Runs as long as they accept.
+    driver: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// The two ports of Salt, or the routes of `listen`; then the master's own command line comes in by a socket.
+async fn listeners(config: &MasterConfig) -> Result<Listeners, Failure> {
+    let (mut publish, mut request) = (AnyOf::new(), AnyOf::new());
+    if config.listen.is_empty() {
+        publish = publish.and(tcp(&config.interface, config.publish_port).await?);
+        request = request.and(tcp(&config.interface, config.ret_port).await?);
+        let driver = Box::pin(std::future::pending());
+        return Ok(Listeners {
+            publish,
+            request,
+            driver,
+        });
+    }
+    let local: Route = format!("unix:{}", config.sock_dir.display()).parse()?;
+    let mut drivers = JoinSet::new();
+    for route in config.listen.iter().chain([&local]) {
+        let listeners = crate::tunnel::listen(route).await?;
+        publish = publish.and(listeners.publish);
+        request = request.and(listeners.request);
+        drivers.spawn(listeners.driver);
+    }
+    let driver = Box::pin(async move {
+        drivers.join_next().await;
+    });
+    Ok(Listeners {
+        publish,
+        request,
+        driver,
+    })
+}
+
+/// For the log.
+fn places(config: &MasterConfig) -> String {
+    if config.listen.is_empty() {
+        let MasterConfig {
+            interface,
+            publish_port,
+            ret_port,
+            ..
+        } = config;
+        return format!("{interface}, ports {publish_port} and {ret_port}");
+    }
+    let routes: Vec<String> = config.listen.iter().map(Route::to_string).collect();
+    routes.join(", ")
+}
+
+async fn tcp(interface: &str, port: u16) -> Result<TcpListen, Failure> {
     let host = if interface.contains(':') {
         format!("[{interface}]")
     } else {
@@ -159,6 +218,9 @@ fn builder(
         id: config.opts.str("id").unwrap_or("salt").to_owned(),
         nodegroups: config.nodegroups.clone(),
         options: config.opts.clone(),
+        require_peer: config
+            .peer_is_minion
+            .then(|| Arc::new(peer_is_minion) as Arc<PeerCheck>),
         receive: config.file_recv.then(|| ReceiveLimits {
             dir: config.cachedir.join("minions"),
             max_file: (config.file_recv_max_size as u64) << 20,

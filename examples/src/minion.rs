@@ -11,11 +11,11 @@ use salt_state::grains::Grains;
 use salt_state::{Context, Engines, Host, MinionData, Observe, Registry, Sources, System, Zone};
 use salt_transport::pki::KeyPairOptions;
 use salt_transport::{
-    FileClient, MasterAddr, Minion, MinionBuilder, MinionHandle, MinionSettings, PkiDir, Tcp, Wire,
-    blocking,
+    AnyDial, FileClient, MasterAddr, Minion, MinionBuilder, MinionHandle, MinionSettings, PkiDir,
+    Tcp, Wire, blocking,
 };
 
-use crate::config::{MinionConfig, SecurityProfile};
+use crate::config::{MasterAddress, MinionConfig, SecurityProfile};
 use crate::jobs::ProcDir;
 use crate::{Failure, bridge, rng, signals, tree};
 
@@ -40,7 +40,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
     let grains = grains(&config);
     let builder = builder(&config)?.grains(grains);
     let handle = builder.handle();
-    let address = address(&config)?;
+    let (dial, address) = way(&config)?;
     let worker = Arc::new(Worker {
         config: Arc::clone(&config),
         handle: handle.clone(),
@@ -52,7 +52,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
     let jobs = Arc::clone(&worker);
     let minion = builder
         .handler(blocking(move |job: &Job| jobs.run(job)))
-        .build(Tcp, address)
+        .build(dial, address)
         .map_err(|error| start_failure(&error, &config))?;
     write_pidfile(&config.pidfile);
     tracing::info!(
@@ -180,12 +180,12 @@ pub fn builder(config: &MinionConfig) -> Result<MinionBuilder, Failure> {
     Ok(builder)
 }
 
-/// Where the first configured master is.
+/// The way to the first configured master: what dials, and where.
 ///
 /// # Errors
 ///
-/// When there is none.
-pub fn address(config: &MinionConfig) -> Result<MasterAddr, Failure> {
+/// When there is none, or a tunnel's files cannot be used.
+pub fn way(config: &MinionConfig) -> Result<(AnyDial, MasterAddr), Failure> {
     let master = config
         .masters
         .first()
@@ -193,7 +193,13 @@ pub fn address(config: &MinionConfig) -> Result<MasterAddr, Failure> {
     if config.masters.len() > 1 {
         tracing::warn!("several masters are configured; the first one is used");
     }
-    Ok(MasterAddr::new(&master.host).ports(master.port, config.publish_port.unwrap_or(0)))
+    match master {
+        MasterAddress::Host { host, port } => {
+            let address = MasterAddr::new(host).ports(*port, config.publish_port.unwrap_or(0));
+            Ok((AnyDial::new(Tcp), address))
+        }
+        MasterAddress::Way(way) => way.dialer(),
+    }
 }
 
 /// What to do about a minion that cannot be built, above all one that knows nothing of its master (K-09).

@@ -11,7 +11,7 @@ use salt_state::grains::{Grains, gather_lazily};
 use salt_state::{
     Args, CallError, Context, Host, MinionData, Observe, Registry, Rooted, Sources, System,
 };
-use salt_transport::{FileClient, MinionHandle, MinionSettings, MinionStatus, Tcp};
+use salt_transport::{FileClient, MinionHandle, MinionSettings, MinionStatus};
 
 use crate::config::MinionConfig;
 use crate::jobs::ProcDir;
@@ -299,9 +299,9 @@ impl Call<'_> {
                 .grains(self.grains.clone().into())
                 .settings(MinionSettings { subscribe: false, start_event: false, ..MinionSettings::default() });
             let handle = builder.handle();
-            let address = minion::address(&self.config)?;
+            let (dial, address) = minion::way(&self.config)?;
             let running = builder
-                .build(Tcp, address)
+                .build(dial, address)
                 .map_err(|error| minion::start_failure(&error, &self.config))?;
             let running = tokio::spawn(running.run());
             let ready = async {

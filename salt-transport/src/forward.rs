@@ -45,6 +45,10 @@ impl Default for ForwardLimits {
 /// passed on and the other goes on. An idle stream may stay as long as both ends keep it.
 ///
 /// The peer that the master sees is this forwarder, not who is behind it.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "the future has to be known to be Send whatever the listener"
+)]
 pub fn forward<L: Listen, D: Dial>(
     mut from: L,
     to: Arc<D>,
@@ -84,7 +88,7 @@ pub fn forward<L: Listen, D: Dial>(
                 }
                 Err(AcceptError::Closed) => break,
                 Err(AcceptError::Peer(error)) => {
-                    tracing::debug!(%error, "a stream was not accepted")
+                    tracing::debug!(%error, "a stream was not accepted");
                 }
                 Err(AcceptError::Exhausted(error)) => {
                     tracing::error!(%error, "no resources for another stream");

@@ -9,6 +9,8 @@ use std::pin::Pin;
 use std::str::FromStr;
 
 use crate::address::{Channel, MasterAddr};
+#[cfg(feature = "rendezvous")]
+use crate::rendezvous::{FleetName, Rendezvous};
 use crate::stream::{AnyDial, AnyOf, Dial, Tcp, Unix};
 #[cfg(feature = "tls")]
 use crate::stream::{
@@ -27,9 +29,12 @@ use crate::stream::{ThroughProxy, Ws};
 /// | `ws://host[:80]` | bytes in WebSocket messages, both channels at one port |
 /// | `wss://host[:443]?ca=…&certificate=…&key=…[&name=…][&proxy=host:port]` | the same in TLS |
 /// | `quic://host[:4506]?ca=…&certificate=…&key=…[&name=…]` | QUIC |
+/// | `rendezvous://relay[:443][,relay…]/fleet?ca=…&certificate=…&key=…[&name=…]` | through relays, TLS inside TLS |
 ///
 /// `ca`, `certificate` and `key` are files in PEM, `name` is the name that the master's certificate has to carry,
-/// by default the host. Values may be percent-encoded. A form whose feature is not built is refused by name.
+/// by default the host or the fleet. With `rendezvous` they are those of minion and master, and also those shown to
+/// the relay unless `relay-ca`, `relay-certificate` and `relay-key` say otherwise; `relay-name` is the name of the
+/// relays' certificates, by default each one's host. Values may be percent-encoded. A form whose feature is not built is refused by name.
 ///
 /// ```
 /// use salt_transport::Route;
@@ -56,16 +61,18 @@ enum Scheme {
     Ws,
     Wss,
     Quic,
+    Rendezvous,
 }
 
 impl Scheme {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Tcp,
         Self::Unix,
         Self::Tls,
         Self::Ws,
         Self::Wss,
         Self::Quic,
+        Self::Rendezvous,
     ];
 
     fn name(self) -> &'static str {
@@ -76,6 +83,7 @@ impl Scheme {
             Self::Ws => "ws",
             Self::Wss => "wss",
             Self::Quic => "quic",
+            Self::Rendezvous => "rendezvous",
         }
     }
 
@@ -88,6 +96,16 @@ impl Scheme {
             Self::Ws => &["proxy"],
             Self::Wss => &["ca", "certificate", "key", "name", "proxy"],
             Self::Quic => &["ca", "certificate", "key", "name"],
+            Self::Rendezvous => &[
+                "ca",
+                "certificate",
+                "key",
+                "name",
+                "relay-ca",
+                "relay-certificate",
+                "relay-key",
+                "relay-name",
+            ],
         }
     }
 
@@ -217,7 +235,7 @@ fn encoded(text: &str) -> String {
     for c in text.chars() {
         match c {
             '%' | '&' | '?' | '#' | ' ' | '+' => {
-                encoded.push_str(&format!("%{:02X}", u32::from(c)))
+                encoded.push_str(&format!("%{:02X}", u32::from(c)));
             }
             c => encoded.push(c),
         }
@@ -304,6 +322,16 @@ impl Route {
             }
             return Ok(MasterAddr::new(&self.place));
         }
+        if self.scheme == Scheme::Rendezvous {
+            let (relays, fleet) = self
+                .place
+                .rsplit_once('/')
+                .ok_or_else(|| problem("expected relay[:port][,relay…]/fleet"))?;
+            for relay in relays.split(',') {
+                self.relay(relay)?;
+            }
+            return Ok(MasterAddr::new(fleet));
+        }
         let has_port = match self.place.rsplit_once(']') {
             Some((_, rest)) => rest.starts_with(':'),
             None => self.place.matches(':').count() == 1,
@@ -333,6 +361,19 @@ impl Route {
         Ok(master)
     }
 
+    /// One of the relays.
+    fn relay(&self, text: &str) -> Result<MasterAddr, RouteError> {
+        let mut relay: MasterAddr = text.parse().map_err(|_| RouteError::Place {
+            text: self.to_string(),
+            problem: "expected relay[:port][,relay…]/fleet",
+        })?;
+        let bare = text.strip_suffix(']').is_some() || text.matches(':').count() != 1;
+        if bare && !text.contains("]:") {
+            relay.request_port = 443;
+        }
+        Ok(relay)
+    }
+
     /// The dialer that takes this route to a master. Reads the files it names.
     ///
     /// # Errors
@@ -345,6 +386,7 @@ impl Route {
             Scheme::Tls => self.tls_dialer(),
             Scheme::Ws | Scheme::Wss => self.ws_dialer(),
             Scheme::Quic => self.quic_dialer(),
+            Scheme::Rendezvous => self.rendezvous_dialer(),
         }
     }
 
@@ -384,6 +426,7 @@ impl Route {
             Scheme::Tls => self.tls_listeners().await,
             Scheme::Ws | Scheme::Wss => self.ws_listeners().await,
             Scheme::Quic => self.quic_listeners().await,
+            Scheme::Rendezvous => self.rendezvous_listeners(),
         }
     }
 
@@ -550,7 +593,60 @@ impl Route {
     }
 }
 
-#[cfg(not(all(feature = "tls", feature = "ws", feature = "quic")))]
+#[cfg(feature = "rendezvous")]
+impl Route {
+    /// The way to the relays, and what is shown inside.
+    fn rendezvous(&self) -> Result<(Rendezvous<Tls<Tcp>>, TlsConfig, FleetName), RouteError> {
+        let inner = self.tls()?;
+        let own = |name: &'static str, usual: &'static str| match self.parameters.get(name) {
+            Some(file) => Ok(file.as_str()),
+            None => self.file(usual),
+        };
+        let identity = TlsIdentity::read(
+            own("relay-certificate", "certificate")?,
+            own("relay-key", "key")?,
+        )?;
+        let mut outer = TlsConfig::new(identity, Authorities::read(own("relay-ca", "ca")?)?);
+        if let Some(name) = self.parameters.get("relay-name") {
+            outer = outer.server_name(name);
+        }
+        let (relays, fleet) = self.place.rsplit_once('/').unwrap_or_default();
+        let relays: Result<Vec<_>, _> = relays.split(',').map(|one| self.relay(one)).collect();
+        let fleet = fleet.parse().map_err(|_| RouteError::Place {
+            text: self.to_string(),
+            problem: "a fleet is 1 to 64 of a-z, 0-9, - and .",
+        })?;
+        Ok((Rendezvous::tls(relays?, &outer)?, inner, fleet))
+    }
+
+    fn rendezvous_dialer(&self) -> Result<AnyDial, RouteError> {
+        let (rendezvous, inner, _) = self.rendezvous()?;
+        Ok(AnyDial::new(rendezvous.dial(&inner)?))
+    }
+
+    fn rendezvous_listeners(&self) -> Result<Listeners, RouteError> {
+        let (rendezvous, inner, fleet) = self.rendezvous()?;
+        let (publish, request, running) = rendezvous.host(fleet, &inner)?;
+        Ok(Listeners::driven(
+            AnyOf::new().and(publish),
+            AnyOf::new().and(request),
+            running,
+        ))
+    }
+}
+
+#[cfg(not(feature = "rendezvous"))]
+impl Route {
+    fn rendezvous_dialer(&self) -> Result<AnyDial, RouteError> {
+        Err(self.not_built("rendezvous"))
+    }
+
+    fn rendezvous_listeners(&self) -> Result<Listeners, RouteError> {
+        Err(self.not_built("rendezvous"))
+    }
+}
+
+#[cfg(not(all(feature = "rendezvous", feature = "ws", feature = "quic")))]
 impl Route {
     fn not_built(&self, feature: &'static str) -> RouteError {
         RouteError::NotBuilt {
@@ -598,6 +694,12 @@ mod tests {
         );
         check("ws://salt:8080", "salt", 8080, 8080);
         check("quic://salt?ca=a&certificate=b&key=c", "salt", 4506, 4506);
+        check(
+            "rendezvous://a.example,b.example:444/fleet-a?ca=a&certificate=b&key=c",
+            "fleet-a",
+            4506,
+            4505,
+        );
         check("unix:/run/salt", "/run/salt", 4506, 4505);
         check("unix:///run/salt?mode=0660", "/run/salt", 4506, 4505);
     }
@@ -618,6 +720,7 @@ mod tests {
         refused("tcp://salt?publish=x", "`x` is no port");
         refused("tls://salt?ca=%zz", "not percent-encoded");
         refused("unix:", "no directory");
+        refused("rendezvous://relay", "relay[:port][,relay…]/fleet");
     }
 
     #[test]

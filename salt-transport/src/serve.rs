@@ -26,7 +26,9 @@ use crate::stream::{AcceptError, Listen, Peer};
 use crate::wire::{Budget, Conn, EndConfig, Incoming, ReplyTo, Role, Wire, now};
 
 pub use gate::ConnectionId;
-pub(crate) use gate::{Known, Source, Ticket, source};
+#[cfg(feature = "rendezvous")]
+pub(crate) use gate::Source;
+pub(crate) use gate::{Known, Ticket, source};
 pub(crate) use turns::Turns;
 
 /// How much a server lets strangers and peers use.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use salt_proto::{Map, Value};
+use salt_transport::Route;
 
 use super::{ConfigError, Raw, Role, Roots, SecurityProfile};
 
@@ -17,6 +18,10 @@ pub struct MasterConfig {
     pub publish_port: u16,
     /// Where minions send requests.
     pub ret_port: u16,
+    /// Where to listen instead (our own; default empty: `interface` and the two ports).
+    pub listen: Vec<Route>,
+    /// A peer that a tunnel names may only be the minion of that name (our own; default false).
+    pub peer_is_minion: bool,
     /// `zeromq` or `tcp`.
     pub transport: String,
     /// The user it runs as.
@@ -144,6 +149,11 @@ impl MasterConfig {
             interface: raw.text("interface")?,
             publish_port: raw.port("publish_port")?,
             ret_port: raw.port("ret_port")?,
+            listen: listen(&raw)?,
+            peer_is_minion: match raw.opts.get("peer_is_minion") {
+                None => false,
+                Some(_) => raw.bool("peer_is_minion")?,
+            },
             transport: raw.transport()?,
             user: raw.text("user")?,
             root_dir: raw.path("root_dir")?,
@@ -194,5 +204,24 @@ impl MasterConfig {
             warnings: raw.warnings,
             opts: raw.opts,
         })
+    }
+}
+
+/// A route, or a list of them.
+fn listen(raw: &Raw) -> Result<Vec<Route>, ConfigError> {
+    let one = |value: &Value| {
+        let text = value.as_str().ok_or_else(|| {
+            raw.invalid(
+                "listen",
+                "a route such as tls://0.0.0.0, or a list of those",
+            )
+        })?;
+        text.parse()
+            .map_err(|error: salt_transport::RouteError| raw.invalid("listen", &error.to_string()))
+    };
+    match raw.opts.get("listen") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::List(all)) => all.iter().map(one).collect(),
+        Some(value) => Ok(vec![one(value)?]),
     }
 }

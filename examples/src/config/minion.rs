@@ -8,6 +8,7 @@ use salt_proto::{Map, Value};
 use salt_state::Observe;
 
 use super::{ConfigError, Raw, Role, Roots, SecurityProfile};
+use crate::tunnel::Way;
 
 /// The configuration of `salt-minion` and `salt-call`.
 #[derive(Clone, Debug)]
@@ -103,11 +104,16 @@ pub struct MinionConfig {
 
 /// Where a master is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MasterAddress {
-    /// Name or address, IPv6 without brackets.
-    pub host: String,
-    /// Its request port.
-    pub port: u16,
+pub enum MasterAddress {
+    /// At a host, as Salt has it.
+    Host {
+        /// Name or address, IPv6 without brackets.
+        host: String,
+        /// Its request port.
+        port: u16,
+    },
+    /// Over another stream than plain TCP (our own).
+    Way(Way),
 }
 
 impl MinionConfig {
@@ -192,11 +198,13 @@ fn masters(raw: &Raw) -> Result<Vec<MasterAddress>, ConfigError> {
     let port = raw.port("master_port")?;
     let expected = "a host name, an address, `host:port`, or a list of those";
     let wrong = || raw.invalid("master", expected);
-    let one = |value: &Value| {
-        value
-            .as_str()
-            .and_then(|text| address(text, port))
-            .ok_or_else(wrong)
+    let one = |value: &Value| match value.as_str() {
+        Some(text) if Way::is_meant(text) => text
+            .parse()
+            .map(MasterAddress::Way)
+            .map_err(|error: salt_transport::RouteError| raw.invalid("master", &error.to_string())),
+        Some(text) => address(text, port).ok_or_else(wrong),
+        None => Err(wrong()),
     };
     match raw.opts.get("master") {
         Some(Value::List(all)) if !all.is_empty() => all.iter().map(one).collect(),
@@ -208,7 +216,7 @@ fn masters(raw: &Raw) -> Result<Vec<MasterAddress>, ConfigError> {
 /// `host`, `host:port`, an IPv6 address bare or in brackets with or without a port.
 fn address(text: &str, port: u16) -> Option<MasterAddress> {
     let at = |host: &str, port| {
-        (!host.is_empty()).then(|| MasterAddress {
+        (!host.is_empty()).then(|| MasterAddress::Host {
             host: host.to_owned(),
             port,
         })
@@ -301,7 +309,11 @@ mod tests {
             ("[fd00::1]:5000", "fd00::1", 5000),
         ] {
             let found = address(text, 4506).unwrap();
-            assert_eq!((found.host.as_str(), found.port), (host, port), "{text}");
+            let expected = MasterAddress::Host {
+                host: host.to_owned(),
+                port,
+            };
+            assert_eq!(found, expected, "{text}");
         }
         for text in ["", ":1", "a:b", "a:0", "[a", "[a]x"] {
             assert_eq!(address(text, 4506), None, "{text}");

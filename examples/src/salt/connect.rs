@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use salt_transport::client::{Client, ClientConfig};
-use salt_transport::{MasterAddr, Tcp, Wire};
+use salt_transport::{AnyDial, MasterAddr, Tcp, Unix, Wire};
 
 use crate::config::MasterConfig;
 
@@ -66,12 +66,6 @@ pub fn client(config: &MasterConfig, caller: &Caller, timeout: Option<Duration>)
         "tcp" => Wire::Tcp,
         _ => Wire::Zeromq,
     };
-    // What a master listens on is not always what can be connected to.
-    let host = match config.interface.as_str() {
-        "" | "0.0.0.0" | "*" => "127.0.0.1",
-        "::" => "::1",
-        host => host,
-    };
     let client = ClientConfig {
         wire,
         user: caller.user.clone(),
@@ -80,8 +74,25 @@ pub fn client(config: &MasterConfig, caller: &Caller, timeout: Option<Duration>)
         gather_job_timeout: config.gather_job_timeout,
         ..ClientConfig::new(&config.cachedir, &config.sock_dir)
     };
+    let (dial, master) = way(config);
+    Client::new(client, dial, master)
+}
+
+/// How the master of a configuration is reached on its own host.
+pub(super) fn way(config: &MasterConfig) -> (AnyDial, MasterAddr) {
+    if !config.listen.is_empty() {
+        // A master that listens elsewhere has a socket for its own command line.
+        let sockets = MasterAddr::new(config.sock_dir.display().to_string());
+        return (AnyDial::new(Unix), sockets);
+    }
+    // What a master listens on is not always what can be connected to.
+    let host = match config.interface.as_str() {
+        "" | "0.0.0.0" | "*" => "127.0.0.1",
+        "::" => "::1",
+        host => host,
+    };
     let master = MasterAddr::new(host).ports(config.ret_port, config.publish_port);
-    Client::new(client, Tcp, master)
+    (AnyDial::new(Tcp), master)
 }
 
 #[cfg(test)]

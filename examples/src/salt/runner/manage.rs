@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use salt_proto::{Map, Value};
 use salt_state::Args;
+use salt_transport::Error;
 use salt_transport::client::{Answer, Client, Publish};
-use salt_transport::{Error, Tcp};
 
 use super::{Failure, World};
+use crate::salt::connect;
 use crate::salt::preview;
 use crate::salt::run::NOBODY;
 use crate::salt::screen::Screen;
@@ -57,7 +58,8 @@ fn with_patience(world: &World<'_>, args: &Args) -> Result<Client, Failure> {
     let mut config = world.client.config().clone();
     config.timeout = seconds("timeout")?.unwrap_or(config.timeout);
     config.gather_job_timeout = seconds("gather_job_timeout")?.unwrap_or(config.gather_job_timeout);
-    Ok(Client::new(config, Tcp, world.client.master().clone()))
+    let (dial, master) = connect::way(world.config);
+    Ok(Client::new(config, dial, master))
 }
 
 pub(super) async fn up(

@@ -193,7 +193,12 @@ pub(crate) fn install(context: &Context<'_>, user: &str, text: &str) -> Result<O
     tool::run(context, &crontab(context.system, user).arg("-").stdin(text))
 }
 
-fn install_file(context: &Context<'_>, user: &str, path: &str) -> Result<Output, CallError> {
+/// Makes a file a user's table.
+pub(crate) fn install_file(
+    context: &Context<'_>,
+    user: &str,
+    path: &str,
+) -> Result<Output, CallError> {
     tool::run(context, &crontab(context.system, user).arg(path))
 }
 

@@ -1,12 +1,17 @@
 //! `cron.*`: commands that run at times.
 
+use std::path::PathBuf;
+
 use salt_proto::Value;
 
 use crate::args::Args;
+use crate::files::source::{self, Failure};
+use crate::files::text::content_diff;
 use crate::functions::cron::{self as tools, Entry};
 use crate::plan::{Changes, Done, Plan};
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
+use crate::system::{Observe, WriteOptions};
 
 type Answer = Result<Plan, CallError>;
 
@@ -22,6 +27,12 @@ pub(super) fn register(registry: &mut Registry) {
         "absent(name, user='root', identifier=False, special=None, **kwargs)",
         "Makes sure that a command does not run at times.",
         absent,
+    );
+    registry.add_state(
+        "cron.file",
+        "file(name, source_hash='', source_hash_name=None, user='root', template=None, context=None, replace=True, defaults=None, backup='', **kwargs)",
+        "Makes sure that a user's table is that of a file.",
+        file,
     );
     registry.add_state(
         "cron.env_present",
@@ -156,6 +167,176 @@ fn env_absent(args: &Args, check: &Check<'_>) -> Answer {
     Ok(Plan::change(comment, changes, move |context| {
         let word = tools::remove_env(context, &user, &name)?;
         Ok(done(&what, &user, &name, word))
+    })
+    .when_testing(would)
+    .test_changes(Changes::none()))
+}
+
+/// The table that a source has, rendered if it is a template.
+fn wanted(url: &str, args: &Args, check: &Check<'_>) -> Result<Vec<u8>, Failure> {
+    let (context, saltenv) = (check.context, check.environment());
+    let local = source::local_path(url);
+    let missing = || {
+        Failure::Foreseen(match &local {
+            Some(path) => format!("Local file source {} does not exist", path.display()),
+            None => format!("Source file {url} not found in saltenv '{saltenv}'"),
+        })
+    };
+    if local.as_ref().is_some_and(|path| !path.is_absolute()) {
+        return Err(missing());
+    }
+    let hash = args.optional_text("source_hash").unwrap_or_default();
+    let sum = if hash.is_empty() || url.starts_with("salt://") {
+        None
+    } else {
+        let name = args.optional_text("source_hash_name");
+        let name = name.as_deref();
+        Some(source::checksum(
+            url, url, &hash, name, saltenv, true, context,
+        )?)
+    };
+    let unverified = source::is_remote(url)
+        && sum.is_none()
+        && !args
+            .keywords()
+            .get("skip_verify")
+            .is_some_and(Value::is_true);
+    if unverified {
+        return Err(Failure::Foreseen(format!(
+            "Unable to verify upstream hash of source file {}, please set source_hash or set skip_verify to True",
+            source::redacted(url)
+        )));
+    }
+    let content = source::content(url, saltenv, context)?.ok_or_else(missing)?;
+    if let Some(sum) = sum
+        && !sum.fits(&content)?
+    {
+        let actual = crate::functions::hash(&sum.kind, &content)?;
+        return Err(Failure::Foreseen(format!(
+            "Specified {} checksum for {} ({}) does not match actual checksum ({actual}). If the 'source_hash' value refers to a remote file with multiple possible matches, then it may be necessary to set 'source_hash_name'.",
+            sum.kind,
+            source::redacted(url),
+            sum.hex
+        )));
+    }
+    let Some(renderer) = args
+        .optional_text("template")
+        .filter(|name| !name.is_empty())
+    else {
+        return Ok(content);
+    };
+    let mut vars = args.clean_keywords();
+    vars.extend(source::variables(
+        args.given("defaults"),
+        args.given("context"),
+    )?);
+    let (text, path) = (String::from_utf8_lossy(&content), source::tree_path(url));
+    let rendered = check
+        .for_functions(|context| source::render(&renderer, &text, path, saltenv, &vars, context))?;
+    Ok(rendered.into_bytes())
+}
+
+/// A name for the file that `crontab` reads, which nobody can foresee.
+fn scratch(machine: &dyn Observe) -> PathBuf {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz012345";
+    let mut random = [0; 8];
+    machine.random(&mut random);
+    let mark: String = random
+        .iter()
+        .filter_map(|byte| LETTERS.get(usize::from(byte % 32)))
+        .map(|letter| char::from(*letter))
+        .collect();
+    PathBuf::from(format!("/tmp/__salt.tmp.{mark}"))
+}
+
+fn file(args: &Args, check: &Check<'_>) -> Answer {
+    let (name, user) = (args.text("name")?, args.text("user")?);
+    let machine = check.system;
+    let owner = machine.user(&user).ok().flatten();
+    let group = owner
+        .as_ref()
+        .and_then(|owner| machine.group_by_id(owner.gid).ok().flatten());
+    let (Some(owner), Some(group)) = (owner, group) else {
+        return Ok(Plan::fail(format!(
+            "Could not identify group for user {user}"
+        )));
+    };
+    let mut old = tools::raw(machine, &user);
+    if !old.ends_with('\n') {
+        old.push('\n');
+    }
+    if !args.is_true("replace") {
+        return Ok(Plan::unchanged(format!(
+            "User {user} already has a crontab. No changes made"
+        )));
+    }
+    // The name is the source.
+    if args.keywords().contains_key("source") {
+        let twice = |function: &str| {
+            format!(
+                "salt.loaded.int.module.file.{function}() got multiple values for keyword argument 'source'"
+            )
+        };
+        return if check.is_test() {
+            Err(CallError::exception("TypeError", twice("check_managed")))
+        } else {
+            Ok(Plan::fail(format!(
+                "Unable to manage file: {}",
+                twice("get_managed")
+            )))
+        };
+    }
+    let new = match wanted(&name, args, check) {
+        Ok(new) => new,
+        Err(Failure::Foreseen(text)) => return Ok(Plan::fail(text)),
+        Err(Failure::Exception(error)) if check.is_test() => return Err(error),
+        Err(failure) => {
+            return Ok(Plan::fail(format!(
+                "Unable to manage file: {}",
+                failure.text()
+            )));
+        }
+    };
+    let path = scratch(machine);
+    let diff = content_diff(old.as_bytes(), &new, "", "");
+    if diff.is_empty() {
+        return Ok(
+            Plan::unchanged(format!("Crontab for user {user} is in the correct state"))
+                .when_testing(format!(
+                    "The file {} is in the correct state",
+                    path.display()
+                )),
+        );
+    }
+    let would = format!("The following values are set to be changed:\ndiff: {diff}\n");
+    let mut changes = Changes::of("diff", diff);
+    // The file that `crontab` reads is made over to the user, and Salt says so.
+    let own = machine.identity();
+    if own.uid != owner.uid {
+        changes = changes.with("user", user.as_str());
+    }
+    if own.gid != owner.gid {
+        changes = changes.with("group", group.name);
+    }
+    let comment = format!("Crontab for user {user} was updated");
+    Ok(Plan::change(comment, changes, move |context| {
+        let options = WriteOptions::new().mode(0o600).owner(owner.uid, owner.gid);
+        context
+            .system
+            .write(&path, &new, &options)
+            .map_err(|error| source::os_error(error, &path))?;
+        let output = tools::install_file(context, &user, &path.to_string_lossy());
+        let _gone = context.system.remove(&path);
+        let output = output?;
+        Ok(if output.is_success() {
+            Done::as_planned()
+        } else {
+            Done::failed(format!(
+                "Unable to update user {user} crontab {}. Error: {}",
+                path.display(),
+                output.stderr_text().trim_end()
+            ))
+        })
     })
     .when_testing(would)
     .test_changes(Changes::none()))

@@ -100,7 +100,7 @@ fn recording(recorded: &str) -> Recording {
         args: list(&case["args"], decode),
         kw: decode(&case["kw"]).as_map().cloned().unwrap_or_default(),
         // Most cases of a recording begin alike.
-        before: files(case.get("before").unwrap_or(&json["before"])),
+        before: files(case.get("before").unwrap_or_else(|| &json["before"])),
         steps: list(&case["steps"], step),
     };
     Recording {

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "tls")]
 mod certificates;
+#[cfg(feature = "rendezvous")]
+mod checks;
 mod custom_stream;
 mod forwarding;
 mod loopback;
@@ -12,6 +14,8 @@ mod peers;
 #[cfg(feature = "quic")]
 mod quic;
 mod reconnect;
+#[cfg(feature = "rendezvous")]
+mod rendezvous;
 mod shutdown;
 mod slow_peer;
 mod strangers;

@@ -127,13 +127,14 @@ async fn truncation_does_not_go_unnoticed() {
     let text = MARKER.repeat(1000);
     hears(&text, passing.clone()).await.unwrap();
     let length = passing.seen.lock().unwrap().0.len();
-    // During the handshake, amid the text, and just before the end is said.
-    for cut in [100, length / 2, length - 1] {
+    // During the handshake, amid the text, and in the record that says the end. Signatures differ by some bytes.
+    for cut in [100, length / 2, length - 12] {
         let passing = Passing {
             cut: Some(cut),
             ..Passing::default()
         };
         let heard = hears(&text, passing).await;
+        let heard = heard.map(|heard| heard.len());
         assert!(heard.is_err(), "cut at {cut} of {length}: {heard:?}");
     }
 }

@@ -10,6 +10,8 @@ mod custom_stream;
 mod forwarding;
 mod loopback;
 mod other_peer;
+#[cfg(feature = "ziti")]
+mod overlay;
 mod peers;
 #[cfg(feature = "quic")]
 mod quic;
@@ -25,3 +27,5 @@ mod tls;
 mod together;
 #[cfg(feature = "ws")]
 mod ws;
+#[cfg(feature = "ziti")]
+mod ziti;

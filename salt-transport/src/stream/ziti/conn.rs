@@ -113,7 +113,9 @@ impl Conn {
                 }
                 None => {
                     self.in_order(message)?;
-                    received.texts = parts(message.body.clone(), bits)?;
+                    // Not a part of the buffer it came in, which may be much larger.
+                    let text = Bytes::copy_from_slice(&message.body);
+                    received.texts = parts(text, bits)?;
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::controller::{Service, Session, Use};
 use super::driver::{Overlay, Shared};
@@ -15,8 +15,10 @@ use super::router::{Command, Refusal, Router};
 use crate::address::{Channel, MasterAddr};
 use crate::stream::Dial;
 
-/// How many sessions are tried.
-const SESSIONS: usize = 3;
+/// How many times it is tried: with a new session, or other routers.
+const ATTEMPTS: usize = 3;
+/// After this no other attempt begins.
+const LATEST: Duration = Duration::from_secs(20);
 /// How long a channel to some router is waited for.
 const ROUTERS: Duration = Duration::from_secs(15);
 /// How long one router may take to reach the host.
@@ -88,7 +90,8 @@ impl Dial for Dialer {
 
 async fn dial(shared: &Arc<Shared>, name: &str) -> Result<Stream, ZitiError> {
     let mut why = String::new();
-    for _ in 0..SESSIONS {
+    let begun = Instant::now();
+    for _ in 0..ATTEMPTS {
         let (service, session) = shared.session(name, Use::Dial).await?;
         let routers: Result<Vec<_>, _> = session
             .routers
@@ -103,7 +106,7 @@ async fn dial(shared: &Arc<Shared>, name: &str) -> Result<Stream, ZitiError> {
                 return Err(error);
             }
         };
-        let mut invalid = false;
+        let (mut invalid, mut lost) = (false, false);
         for router in up {
             match by(shared, &router, &service, &session).await {
                 Ok(stream) => return Ok(stream),
@@ -116,13 +119,17 @@ async fn dial(shared: &Arc<Shared>, name: &str) -> Result<Stream, ZitiError> {
                     return Err(ZitiError::Unhosted(name.to_owned()));
                 }
                 Err(Refusal::Said(reason)) => why = format!("{}: {}", router.origin, reason.text),
-                Err(Refusal::Down(text)) => why = format!("{}: {text}", router.origin),
+                Err(Refusal::Down(text)) => {
+                    lost = true;
+                    why = format!("{}: {text}", router.origin);
+                }
             }
         }
-        if !invalid {
+        if invalid {
+            shared.forget(name, Use::Dial, &session);
+        } else if !lost || begun.elapsed() > LATEST {
             break;
         }
-        shared.forget(name, Use::Dial, &session);
     }
     Err(ZitiError::Router(why))
 }
@@ -137,7 +144,7 @@ async fn by(
     let command = Command::Connect {
         id: router.id(),
         token: session.token.clone(),
-        caller: shared.name().await,
+        caller: shared.name(),
         encrypted: service.encrypted,
         alive: shared.alive(),
         reply,

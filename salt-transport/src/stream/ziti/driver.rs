@@ -82,7 +82,7 @@ pub fn connect(identity: Identity) -> (Overlay, impl Future<Output = ()> + Send)
         changed: Arc::new(Notify::new()),
         suspect: Arc::clone(&suspect),
     });
-    let renewing = renew(Arc::downgrade(&shared), suspect);
+    let renewing = renew(Arc::downgrade(&shared), shared.access.clone(), suspect);
     (Overlay { shared }, drive(received, renewing))
 }
 
@@ -105,10 +105,15 @@ async fn drive(
 }
 
 /// Keeps the log-in, for as long as somebody holds the overlay.
-async fn renew(shared: Weak<Shared>, suspect: Arc<Notify>) {
+async fn renew(
+    shared: Weak<Shared>,
+    mut access: watch::Receiver<Option<Access>>,
+    suspect: Arc<Notify>,
+) {
     let mut poll = Instant::now() + POLL;
     let mut not_before = Instant::now();
     loop {
+        access.mark_unchanged();
         let renew_at = {
             let Some(shared) = shared.upgrade() else {
                 return;
@@ -122,6 +127,11 @@ async fn renew(shared: Weak<Shared>, suspect: Arc<Notify>) {
         let suspected = tokio::select! {
             () = sleep_until(next) => false,
             () = suspect.notified() => true,
+            // Logged in: it is known now when that has to be renewed.
+            changed = access.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
         };
         let Some(shared) = shared.upgrade() else {
             return;
@@ -208,8 +218,9 @@ impl Shared {
     }
 
     /// Our name, for others' logs.
-    pub(crate) async fn name(&self) -> String {
-        self.controller.lock().await.name()
+    pub(crate) fn name(&self) -> String {
+        let name = self.known.name().or_else(|| self.identity.name.clone());
+        name.unwrap_or_default()
     }
 
     /// The router there; it is dialed from now on.

@@ -283,7 +283,7 @@ mod tests {
             "HTTP/1.1 999 x\r\n\r\n".to_owned(),
             format!("HTTP/1.1 200 {long}\r\n\r\n"),
             format!("HTTP/1.1 200 OK\r\n{many}\r\n"),
-            format!("HTTP/1.1 200 OK\r\nno-colon\r\n\r\n"),
+            "HTTP/1.1 200 OK\r\nno-colon\r\n\r\n".to_owned(),
         ] {
             let error = read(&answer).await.map(drop).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{:.60}", answer);

@@ -151,7 +151,7 @@ impl Identity {
     /// It cannot be read, is none, or its certificate and key cannot be used.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ZitiError> {
         let path = path.as_ref();
-        let directory = path.parent().unwrap_or(Path::new(""));
+        let directory = path.parent().unwrap_or_else(|| Path::new(""));
         Self::from_file(&IdentityFile::parse(&read(path)?)?, directory)
     }
 
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_is_no_identity_file_is_refused() {
-        let (certificate, key) = self_signed();
+        let (certificate, _) = self_signed();
         let elsewhere = IdentityFile::parse(&file(&certificate, "pkcs11:token=x", &certificate));
         assert!(matches!(elsewhere, Err(ZitiError::Unsupported(_))));
         for json in [
@@ -347,7 +347,6 @@ mod tests {
         let other = IdentityFile::parse(&other).unwrap();
         let refused = Identity::from_file(&other, Path::new(""));
         assert!(matches!(refused, Err(ZitiError::Tls(_))), "another's key");
-        let _ = key;
     }
 
     #[test]

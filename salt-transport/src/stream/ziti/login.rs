@@ -24,18 +24,23 @@ const MAX_REDIRECTS: usize = 5;
 /// How many pages of a list are read.
 const MAX_PAGES: usize = 100;
 
-/// Services and sessions that were asked for already.
+/// Services and sessions that were asked for already, and our name.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<HashMap<(String, Use), (Service, Session)>>);
+pub(crate) struct Known {
+    sessions: Mutex<HashMap<(String, Use), (Service, Session)>>,
+    name: Mutex<Option<String>>,
+}
 
 impl Known {
     pub(crate) fn find(&self, service: &str, what: Use) -> Option<(Service, Session)> {
-        locked(&self.0).get(&(service.to_owned(), what)).cloned()
+        locked(&self.sessions)
+            .get(&(service.to_owned(), what))
+            .cloned()
     }
 
     /// A router does not take this session any more.
     pub(crate) fn forget(&self, service: &str, what: Use, session: &Session) {
-        let mut known = locked(&self.0);
+        let mut known = locked(&self.sessions);
         let key = (service.to_owned(), what);
         if known
             .get(&key)
@@ -46,7 +51,12 @@ impl Known {
     }
 
     fn clear(&self) {
-        locked(&self.0).clear();
+        locked(&self.sessions).clear();
+    }
+
+    /// Our name on the overlay, if the controller told it.
+    pub(crate) fn name(&self) -> Option<String> {
+        locked(&self.name).clone()
     }
 }
 
@@ -59,7 +69,6 @@ pub(crate) struct Controller {
     at: usize,
     version: Option<Version>,
     oidc: Option<Oidc>,
-    name: Option<String>,
     renew_at: Option<Instant>,
     last_change: Option<String>,
 }
@@ -77,16 +86,9 @@ impl Controller {
             at: 0,
             version: None,
             oidc: None,
-            name: None,
             renew_at: None,
             last_change: None,
         }
-    }
-
-    /// Our name on the overlay, for others' logs.
-    pub(crate) fn name(&self) -> String {
-        let name = self.name.as_ref().or(self.identity.name.as_ref());
-        name.cloned().unwrap_or_default()
     }
 
     /// When [`keep`](Self::keep) should be called to renew the log-in.
@@ -152,7 +154,9 @@ impl Controller {
     }
 
     fn logged_in(&mut self, log_in: LogIn) {
-        self.name = log_in.name.or(self.name.take());
+        if log_in.name.is_some() {
+            *locked(&self.known.name) = log_in.name;
+        }
         self.renew_at = Some(Instant::now() + log_in.renew);
         self.access.send_replace(Some(log_in.access));
     }
@@ -312,7 +316,7 @@ impl Controller {
             .await?;
         let known = (service, session);
         let key = (name.to_owned(), what);
-        locked(&self.known.0).insert(key, known.clone());
+        locked(&self.known.sessions).insert(key, known.clone());
         Ok(known)
     }
 

@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 pub(crate) const INBOX: usize = 1 << 20;
 /// The same before the application took the connection (N-04).
 pub(crate) const UNACCEPTED: usize = 16 * 1024;
+/// What a message costs besides its bytes.
+const EACH: usize = 128;
 /// What one connection may hold of what was not sent yet.
 const OUTBOX: usize = 64 * 1024;
 
@@ -158,7 +160,7 @@ impl Pipe {
             return;
         }
         for text in texts {
-            state.held = state.held.saturating_add(text.len());
+            state.held = state.held.saturating_add(text.len() + EACH);
             state.inbox.push_back(text);
         }
         if end && state.received.is_none() {
@@ -266,10 +268,12 @@ impl AsyncRead for Stream {
                 break;
             }
             buffer.put_slice(&first.split_to(count));
-            if !first.has_remaining() {
-                state.inbox.pop_front();
-            }
+            let whole = !first.has_remaining();
             state.held = state.held.saturating_sub(count);
+            if whole {
+                state.inbox.pop_front();
+                state.held = state.held.saturating_sub(EACH);
+            }
         }
         if was_full && state.held <= state.limit {
             pipe.ready.notify.notify_one();

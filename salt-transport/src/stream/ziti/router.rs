@@ -232,10 +232,7 @@ impl RouterTask {
             up: false,
         };
         let ended = self.pump(&mut live, read, write).await;
-        let ended = match ended {
-            Ok(()) => None,
-            Err(lost) => Some(lost),
-        };
+        let ended = ended.err();
         if let Some(Lost::Channel(ChannelError::Refused(_)) | Lost::Token) = &ended {
             self.suspect.notify_one();
         }
@@ -271,6 +268,8 @@ impl RouterTask {
             } = &mut *live;
             let out = channel.out();
             let writing = !out.is_empty() || unflushed;
+            // What is read may have to be answered.
+            let reading = stalled.is_none() && out.len() < 2 * OUT;
             let sending = async {
                 if out.is_empty() {
                     write.flush().await?;
@@ -281,7 +280,7 @@ impl RouterTask {
             };
             tokio::select! {
                 sent = sending, if writing => unflushed = sent.map_err(Lost::Io)?,
-                received = read.read_buf(input), if stalled.is_none() => {
+                received = read.read_buf(input), if reading => {
                     if received.map_err(Lost::Io)? == 0 {
                         return Err(Lost::Io(io::ErrorKind::UnexpectedEof.into()));
                     }
@@ -522,7 +521,11 @@ impl Live {
                 alive,
                 reply,
             } => {
-                self.pending.retain(|_, pending| !pending.reply.is_closed());
+                // Nobody waits for these any more.
+                let given_up = |pending: &Pending| pending.reply.is_closed();
+                for (id, _) in self.pending.extract_if(|_, pending| given_up(pending)) {
+                    self.channel.forget(id);
+                }
                 let key = KeyPair::from_random(random::seed());
                 let marker = format!("{:08x}", random::u64() >> 32);
                 let message = edge::connect(id, key.public(), &caller, &marker, &token);

@@ -125,12 +125,7 @@ impl Script {
     fn answer(&mut self, command: &Command) -> Option<Ran> {
         let program = Path::new(&command.program).file_name()?.to_str()?;
         let argv: Vec<String> = std::iter::once(program.to_owned())
-            .chain(
-                command
-                    .args
-                    .iter()
-                    .map(|arg| even(&arg.to_string_lossy())),
-            )
+            .chain(command.args.iter().map(|arg| even(&arg.to_string_lossy())))
             .collect();
         let fresh = self
             .ran

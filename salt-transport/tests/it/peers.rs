@@ -1,5 +1,9 @@
 //! A master that asks who the peer of a stream is.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use rand::SeedableRng as _;
 use salt_crypto::Identity;
 use salt_proto::{Job, MemoryKeyStore, MinionId, Target};
@@ -86,4 +90,37 @@ async fn a_minion_is_who_its_stream_says() {
     assert_eq!(signs_in("web-01", "web-01").await, (true, true));
     assert_eq!(signs_in("web-02", "web-01").await, (false, false));
     assert_eq!(signs_in("", "web-01").await, (false, false));
+}
+
+// T-05
+#[tokio::test]
+async fn the_rule_is_asked_for_every_load() {
+    let (dial, publish, request) = memory(64 * 1024);
+    let master_key = identity(1);
+    let known = master_key.public_key().clone();
+    let allowed = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&allowed);
+    let (master, serving) =
+        Master::builder(master_key, MemoryKeyStore::new().danger_accept_everyone())
+            .require_peer(move |_, _| asked.load(Ordering::Relaxed))
+            .serve(publish, request)
+            .unwrap();
+    let _serving = tokio::spawn(serving);
+    let minion = Minion::builder("web-01".parse().unwrap(), identity(2))
+        .master_key(known)
+        .handler(|job: Job| async move { job.ok(true) })
+        .build(dial, MasterAddr::new("any"))
+        .unwrap();
+    let handle = minion.handle();
+    let _running = tokio::spawn(minion.run());
+    soon(handle.until_receiving()).await;
+    until(|| master.publish_stats().subscribed == 1).await;
+
+    allowed.store(false, Ordering::Relaxed);
+    let mut job = master
+        .publish(Target::glob("*"), "test.ping", vec![])
+        .await
+        .unwrap();
+    let returned = tokio::time::timeout(Duration::from_millis(300), job.next()).await;
+    assert!(!matches!(returned, Ok(Some(_))), "a load was taken");
 }

@@ -18,6 +18,8 @@ use crate::stream::{
 };
 #[cfg(feature = "ws")]
 use crate::stream::{ThroughProxy, Ws};
+#[cfg(feature = "ziti")]
+use crate::ziti;
 
 /// A stream and its parameters, in the form that `master` and `--listen` of the programs take.
 ///
@@ -29,6 +31,7 @@ use crate::stream::{ThroughProxy, Ws};
 /// | `ws://host[:80]` | bytes in WebSocket messages, both channels at one port |
 /// | `wss://host[:443]?ca=…&certificate=…&key=…[&name=…][&proxy=host:port]` | the same in TLS |
 /// | `quic://host[:4506]?ca=…&certificate=…&key=…[&name=…]` | QUIC |
+/// | `ziti:service?identity=…` | the services `<service>-publish` and `<service>-request` of an OpenZiti overlay |
 /// | `rendezvous://relay[:443][,relay…]/fleet?ca=…&certificate=…&key=…[&name=…]` | through relays, TLS inside TLS |
 ///
 /// `ca`, `certificate` and `key` are files in PEM, `name` is the name that the master's certificate has to carry,
@@ -62,10 +65,11 @@ enum Scheme {
     Wss,
     Quic,
     Rendezvous,
+    Ziti,
 }
 
 impl Scheme {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Tcp,
         Self::Unix,
         Self::Tls,
@@ -73,6 +77,7 @@ impl Scheme {
         Self::Wss,
         Self::Quic,
         Self::Rendezvous,
+        Self::Ziti,
     ];
 
     fn name(self) -> &'static str {
@@ -84,6 +89,7 @@ impl Scheme {
             Self::Wss => "wss",
             Self::Quic => "quic",
             Self::Rendezvous => "rendezvous",
+            Self::Ziti => "ziti",
         }
     }
 
@@ -96,6 +102,7 @@ impl Scheme {
             Self::Ws => &["proxy"],
             Self::Wss => &["ca", "certificate", "key", "name", "proxy"],
             Self::Quic => &["ca", "certificate", "key", "name"],
+            Self::Ziti => &["identity"],
             Self::Rendezvous => &[
                 "ca",
                 "certificate",
@@ -111,7 +118,7 @@ impl Scheme {
 
     /// Whether a host and ports follow.
     fn has_host(self) -> bool {
-        self != Self::Unix
+        !matches!(self, Self::Unix | Self::Ziti)
     }
 }
 
@@ -150,6 +157,10 @@ pub enum RouteError {
     #[cfg(feature = "tls")]
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The overlay's identity cannot be used, or it does not host the service.
+    #[cfg(feature = "ziti")]
+    #[error(transparent)]
+    Ziti(#[from] ziti::ZitiError),
     /// It cannot be listened there.
     #[error("cannot listen on {route}")]
     Listen {
@@ -263,8 +274,10 @@ pub struct Listeners {
     /// The request channel.
     pub request: AnyOf,
     /// Has to run as long as they should accept; returns when it cannot go on.
-    pub driver: Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub driver: Driver,
 }
+
+type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl fmt::Debug for Listeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -318,7 +331,7 @@ impl Route {
         };
         if !self.scheme.has_host() {
             if self.place.is_empty() {
-                return Err(problem("no directory"));
+                return Err(problem("no directory or service"));
             }
             return Ok(MasterAddr::new(&self.place));
         }
@@ -387,6 +400,7 @@ impl Route {
             Scheme::Ws | Scheme::Wss => self.ws_dialer(),
             Scheme::Quic => self.quic_dialer(),
             Scheme::Rendezvous => self.rendezvous_dialer(),
+            Scheme::Ziti => self.ziti_dialer(),
         }
     }
 
@@ -427,6 +441,7 @@ impl Route {
             Scheme::Ws | Scheme::Wss => self.ws_listeners().await,
             Scheme::Quic => self.quic_listeners().await,
             Scheme::Rendezvous => self.rendezvous_listeners(),
+            Scheme::Ziti => self.ziti_listeners().await,
         }
     }
 
@@ -646,7 +661,63 @@ impl Route {
     }
 }
 
-#[cfg(not(all(feature = "rendezvous", feature = "ws", feature = "quic")))]
+#[cfg(feature = "ziti")]
+impl Route {
+    fn overlay(&self) -> Result<(ziti::Overlay, Driver), RouteError> {
+        let identity = self
+            .parameters
+            .get("identity")
+            .ok_or_else(|| RouteError::Parameter {
+                name: "identity".to_owned(),
+                problem: "ziti needs it: the file of an enrolled identity".to_owned(),
+            })?;
+        let (overlay, driver) = ziti::connect(ziti::Identity::read(identity)?);
+        Ok((overlay, Box::pin(driver)))
+    }
+
+    fn ziti_dialer(&self) -> Result<AnyDial, RouteError> {
+        let (overlay, driver) = self.overlay()?;
+        Ok(AnyDial::driven(overlay.dialer(), driver))
+    }
+
+    async fn ziti_listeners(&self) -> Result<Listeners, RouteError> {
+        let (overlay, mut driver) = self.overlay()?;
+        let hosting = async {
+            let publish = overlay.host(format!("{}-publish", self.place)).await?;
+            let request = overlay.host(format!("{}-request", self.place)).await?;
+            Ok::<_, RouteError>((publish, request))
+        };
+        let (publish, request) = tokio::select! {
+            hosted = hosting => hosted?,
+            () = &mut driver => {
+                return Err(self.cannot_listen(io::Error::from(io::ErrorKind::ConnectionAborted)));
+            }
+        };
+        Ok(Listeners::driven(
+            AnyOf::new().and(publish),
+            AnyOf::new().and(request),
+            driver,
+        ))
+    }
+}
+
+#[cfg(not(feature = "ziti"))]
+impl Route {
+    fn ziti_dialer(&self) -> Result<AnyDial, RouteError> {
+        Err(self.not_built("ziti"))
+    }
+
+    async fn ziti_listeners(&self) -> Result<Listeners, RouteError> {
+        Err(self.not_built("ziti"))
+    }
+}
+
+#[cfg(not(all(
+    feature = "rendezvous",
+    feature = "ws",
+    feature = "quic",
+    feature = "ziti"
+)))]
 impl Route {
     fn not_built(&self, feature: &'static str) -> RouteError {
         RouteError::NotBuilt {
@@ -720,6 +791,7 @@ mod tests {
         refused("tcp://salt?publish=x", "`x` is no port");
         refused("tls://salt?ca=%zz", "not percent-encoded");
         refused("unix:", "no directory");
+        refused("ziti:?identity=x", "no directory or service");
         refused("rendezvous://relay", "relay[:port][,relay…]/fleet");
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use salt_transport::rendezvous::{Fleet, Relay, RelayConfig};
 use salt_transport::{
     AnyOf, Authorities, Channel, Dial as _, ForwardLimits, MasterAddr, Route, Tcp, TcpListen,
-    TlsConfig, TlsIdentity, forward,
+    TlsConfig, TlsIdentity, forward, ziti,
 };
 
 use super::Way;
@@ -78,6 +78,8 @@ const ABOUT: &str = "Carries Salt's two channels over another stream, without lo
   salt-tunnel host --from ROUTE     for an unmodified master on this host, which listens on 127.0.0.1 only
   salt-tunnel relay NAME=CERTIFICATE…  where masters and minions meet that both dial out to it: NAME is what minions
                                     ask for, CERTIFICATE the name in the certificate that may answer to it
+  salt-tunnel enrol TOKEN FILE      takes part in an OpenZiti overlay: TOKEN is the file of a one-time token, FILE becomes
+                                    the identity for ziti:SERVICE?identity=FILE
   salt-tunnel pipe request|publish  connects standard input and output; what ssh:// runs on the master's host
 
 Every local process may use what `dial` listens on: on TCP the kernel does not tell who connects.";
@@ -95,14 +97,16 @@ pub fn main() -> ExitCode {
             match parsed.words.first().map(String::as_str) {
                 Some("dial") => runtime.block_on(dial(parsed)),
                 Some("host") => runtime.block_on(host(parsed)),
+                Some("enrol") => runtime.block_on(enrol(parsed)),
                 Some("relay") => runtime.block_on(relay(parsed)),
                 Some("pipe") => runtime.block_on(pipe(parsed)),
                 Some(other) => Err(Failure::new(format!(
-                    "no command `{other}`; dial, host, relay or pipe"
+                    "no command `{other}`; dial, host, relay, enrol or pipe"
                 ))
                 .with_code(64)),
                 None => Err(
-                    Failure::new("a command is missing: dial, host, relay or pipe").with_code(64),
+                    Failure::new("a command is missing: dial, host, relay, enrol or pipe")
+                        .with_code(64),
                 ),
             }
         },
@@ -233,6 +237,21 @@ async fn relay(parsed: &Parsed) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("cannot listen on {listen}: {error}")))?;
     tracing::info!(listen = %listener.local_addr()?, fleets = fleets.join(" "), "salt-tunnel is a relay");
     until_told(Relay::tls(listener, &config, relay)?.serve()).await
+}
+
+/// Becomes an identity of an overlay.
+async fn enrol(parsed: &Parsed) -> Result<(), Failure> {
+    let [_, token, file] = parsed.words.as_slice() else {
+        return Err(Failure::new(
+            "enrol what? TOKEN FILE, a one-time token and the identity to write",
+        )
+        .with_code(64));
+    };
+    let jwt = std::fs::read_to_string(token)
+        .map_err(|error| Failure::new(format!("cannot read {token}: {error}")))?;
+    ziti::Identity::enrol(jwt.trim(), file).await?;
+    println!("enrolled; the identity is in {file}, and the token is spent");
+    Ok(())
 }
 
 /// Standard input and output, for a program that carries them elsewhere.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::{AcceptError, Dial, Listen, Peer};
 use crate::address::{Channel, MasterAddr};
+use crate::serve::lock;
 
 /// What every stream can do.
 trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -107,6 +108,34 @@ impl AnyDial {
     /// Forgets of which kind a dialer is.
     pub fn new(dial: impl Dial) -> Self {
         Self(Arc::new(dial))
+    }
+
+    /// Of a dialer for which something has to run. It runs as a task from the first dial on, and ends with the last
+    /// clone.
+    pub fn driven(dial: impl Dial, driver: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self::new(Driven {
+            dial,
+            driver: Mutex::new(Some(Box::pin(driver))),
+            running: Mutex::default(),
+        })
+    }
+}
+
+struct Driven<D> {
+    dial: D,
+    /// Until the first dial.
+    driver: Mutex<Option<Boxed<'static, ()>>>,
+    running: Mutex<JoinSet<()>>,
+}
+
+impl<D: Dial> Dial for Driven<D> {
+    type Stream = D::Stream;
+
+    async fn dial(&self, master: &MasterAddr, channel: Channel) -> io::Result<D::Stream> {
+        if let Some(driver) = lock(&self.driver).take() {
+            lock(&self.running).spawn(driver);
+        }
+        Dial::dial(&self.dial, master, channel).await
     }
 }
 

@@ -34,6 +34,7 @@ mod hashutil;
 pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod ini;
+pub(crate) mod ip;
 pub(crate) mod iptables;
 mod key;
 pub(crate) mod keyboard;
@@ -66,6 +67,7 @@ mod state;
 pub(crate) mod status;
 mod sys;
 pub(crate) mod sysctl;
+pub(crate) mod sysfs;
 mod templates;
 mod test;
 pub(crate) mod timezone;
@@ -100,6 +102,7 @@ pub(crate) fn register(registry: &mut Registry) {
         hosts::register,
         http::register,
         ini::register,
+        ip::register,
         iptables::register,
         key::register,
         keyboard::register,
@@ -132,6 +135,7 @@ pub(crate) fn register(registry: &mut Registry) {
         status::register,
         sys::register,
         sysctl::register,
+        sysfs::register,
         templates::register,
         test::register,
         timezone::register,

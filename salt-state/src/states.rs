@@ -74,9 +74,11 @@ mod keyboard;
 mod kmod;
 mod locale;
 mod logrotate;
+mod loops;
 mod lvm;
 mod module;
 mod mount;
+mod network;
 mod nftables;
 mod npm;
 mod pip;
@@ -92,6 +94,7 @@ mod ssh_known_hosts;
 mod stateconf;
 mod status;
 mod sysctl;
+mod sysfs;
 mod test;
 mod timezone;
 mod user;
@@ -125,9 +128,11 @@ pub(crate) fn register(registry: &mut Registry) {
         kmod::register,
         locale::register,
         logrotate::register,
+        loops::register,
         lvm::register,
         module::register,
         mount::register,
+        network::register,
         nftables::register,
         npm::register,
         pip::register,
@@ -143,6 +148,7 @@ pub(crate) fn register(registry: &mut Registry) {
         stateconf::register,
         status::register,
         sysctl::register,
+        sysfs::register,
         test::register,
         timezone::register,
         user::register,

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use salt_proto::{Map, Value};
 use salt_state::{
-    Args, Command, Context, FakeSystem, MemorySources, MinionData, Node, Observe, Output, Registry,
-    System, WriteOptions,
+    Args, Command, Context, FakeSystem, Interface, MemorySources, MinionData, Node, Observe,
+    Output, Registry, System, WriteOptions,
 };
 use serde_json::Value as Json;
 
@@ -142,7 +142,14 @@ impl Script {
 }
 
 fn machine(recording: &Recording, case: &Case, script: &Arc<Mutex<Script>>) -> FakeSystem {
-    let mut machine = FakeSystem::new();
+    let loopback = Interface {
+        name: "lo".to_owned(),
+        index: 1,
+        up: true,
+        loopback: true,
+        ..Interface::default()
+    };
+    let mut machine = FakeSystem::new().with_interfaces(vec![loopback]);
     for program in &recording.programs {
         machine = machine.program(format!("/usr/sbin/{program}"));
     }
@@ -400,5 +407,14 @@ replays! {
     logrotate_is_configured_as_salt_configures_it: "logrotate", 100;
     volumes_are_made_as_lvm_and_salt_make_them: "lvm", 200;
     tables_of_cron_are_those_of_files_as_with_salt: "cron_file", 100;
+    interfaces_are_configured_as_salt_configures_them: "network", 150;
+    interfaces_are_built_as_salt_builds_them: "network_interfaces", 200;
+    networks_are_managed_as_salt_manages_them: "network_more", 300;
+    options_of_interfaces_are_kept_as_salt_keeps_them: "network_options", 80;
+    kinds_of_interfaces_are_made_as_salt_makes_them: "network_kinds", 80;
+    host_names_are_set_as_salt_sets_them: "network_hostname", 40;
+    attributes_of_the_kernel_are_set_as_salt_sets_them: "sysfs", 60;
+    functions_are_waited_for_as_salt_waits_for_them: "loop", 50;
+    machines_are_looked_at_as_salt_looks_at_them: "machine", 150;
     known_hosts_are_learnt_as_salt_learns_them: "ssh_known_hosts", 100;
 }

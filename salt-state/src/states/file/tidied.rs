@@ -100,10 +100,10 @@ impl Rules {
             "mtime" => meta.modified,
             _ => meta.accessed,
         };
-        let age = self.today - at.seconds.div_euclid(86_400);
+        let age = self.today.saturating_sub(at.seconds.div_euclid(86_400));
         // A negative age means: younger than.
         let old = if self.age < 0 {
-            age <= -self.age
+            age <= self.age.saturating_neg()
         } else {
             age >= self.age
         };

@@ -26,27 +26,45 @@ pub(crate) fn register(registry: &mut Registry) {
             |args, context| {
                 let path = args.text("path")?;
                 let limit = args.optional_int("limit")?;
-                let mut shown = Map::new();
-                for (number, (name, at, size)) in copies(&path, context)?.into_iter().enumerate() {
-                    if limit.is_some_and(|limit| i64::try_from(number).unwrap_or(i64::MAX) >= limit)
-                    {
-                        break;
-                    }
-                    let location = directory(&path, context).join(&name);
-                    let key = i64::try_from(number).unwrap_or_default();
-                    shown.insert(
-                        key,
-                        Map::from([
-                            ("Start Time", Value::from(at)),
-                            ("Size", i64::try_from(size).unwrap_or(i64::MAX).into()),
-                            ("Location", location.to_string_lossy().into_owned().into()),
-                        ]),
-                    );
-                }
-                Ok(shown.into())
+                listed(&path, limit, "Start Time", context).map(Value::from)
             },
         );
     }
+    add(
+        "file.list_backups_dir",
+        "list_backups_dir(path, limit=None)",
+        "Lists the copies of the files of a directory, which is named with a slash at its end.",
+        |args, context| {
+            let path = args.text("path")?;
+            // What is no number limits nothing.
+            let limit = args.get("limit").and_then(Value::as_int);
+            let place = directory_of(&path, context);
+            if !context.system.is_dir(&place) {
+                return Ok(Map::new().into());
+            }
+            let names = context
+                .system
+                .list(&place)
+                .map_err(|error| os_error(error, &place))?;
+            let mut names: Vec<String> = names
+                .iter()
+                .map(|name| name_of_copied(&name.to_string_lossy()).to_owned())
+                .collect();
+            names.sort();
+            names.dedup();
+            let mut shown = Map::new();
+            for name in names {
+                let file = format!(
+                    "{}{name}",
+                    path.rfind('/')
+                        .and_then(|at| path.get(..=at))
+                        .unwrap_or_default()
+                );
+                shown.insert(name, listed(&file, limit, "Backup Time", context)?);
+            }
+            Ok(shown.into())
+        },
+    );
     add(
         "file.restore_backup",
         "restore_backup(path, backup_id)",
@@ -104,6 +122,40 @@ pub(crate) fn register(registry: &mut Registry) {
     }
 }
 
+/// The copies of a file by their numbers.
+fn listed(
+    path: &str,
+    limit: Option<i64>,
+    time: &str,
+    context: &Context<'_>,
+) -> Result<Map, CallError> {
+    let mut shown = Map::new();
+    for (number, (name, at, size)) in (0_i64..).zip(copies(path, context)?) {
+        if limit.is_some_and(|limit| number >= limit) {
+            break;
+        }
+        let location = directory(path, context).join(&name);
+        shown.insert(
+            number,
+            Map::from([
+                (time, Value::from(at)),
+                ("Size", i64::try_from(size).unwrap_or(i64::MAX).into()),
+                ("Location", location.to_string_lossy().into_owned().into()),
+            ]),
+        );
+    }
+    Ok(shown)
+}
+
+/// The name of the file that a copy is one of; that of what is no copy as it is.
+fn name_of_copied(name: &str) -> &str {
+    let stamp = name.rmatch_indices('_').nth(5).map(|(at, _)| at);
+    match stamp.and_then(|at| Some((name.get(..at)?, name.get(at + 1..)?))) {
+        Some((file, stamp)) if read_stamp(stamp).is_some() => file,
+        _ => name,
+    }
+}
+
 fn answer(result: bool, comment: String) -> Value {
     Map::from([("result", Value::from(result)), ("comment", comment.into())]).into()
 }
@@ -118,10 +170,20 @@ fn missing(id: &str, path: &str) -> String {
 
 /// Where the copies of a file are.
 fn directory(path: &str, context: &Context<'_>) -> PathBuf {
+    let parent = Path::new(path).parent().unwrap_or_else(|| Path::new("/"));
+    below_backups(parent, context)
+}
+
+/// Where the copies of the files are that stand before the last slash of a path.
+fn directory_of(path: &str, context: &Context<'_>) -> PathBuf {
+    let parent = path.rfind('/').and_then(|at| path.get(..at));
+    below_backups(Path::new(parent.unwrap_or_default()), context)
+}
+
+fn below_backups(parent: &Path, context: &Context<'_>) -> PathBuf {
     let cache = context
         .setting("cachedir")
         .unwrap_or("/var/cache/salt/minion");
-    let parent = Path::new(path).parent().unwrap_or_else(|| Path::new("/"));
     let below = parent.strip_prefix("/").unwrap_or(parent);
     Path::new(cache).join("file_backup").join(below)
 }

@@ -14,6 +14,7 @@ use crate::sources::Sources;
 use crate::system::{WriteOptions, errno_text};
 use crate::{fnmatch, system};
 
+mod chunk;
 mod get;
 mod push;
 
@@ -112,6 +113,7 @@ pub(super) fn register(registry: &mut Registry) {
         },
     );
     get::register(registry);
+    chunk::register(registry);
     push::register(registry);
 }
 

@@ -3,6 +3,7 @@
 mod change;
 mod find;
 mod manage;
+mod selinux;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -25,6 +26,7 @@ pub(super) fn register(registry: &mut Registry) {
     crate::files::backup::register(registry);
     find::register(registry);
     manage::register(registry);
+    selinux::register(registry);
 }
 
 /// What can be said of a path without looking.

@@ -8,6 +8,8 @@ use crate::args::Args;
 use crate::context::Context;
 use crate::registry::{CallError, Registry};
 
+pub(super) mod shadow;
+
 type Answer = Result<Value, CallError>;
 
 /// The longest text that is made: 1 MiB.
@@ -93,6 +95,12 @@ pub(super) fn register(registry: &mut Registry) {
             }
             Ok(items.into())
         },
+    );
+    add(
+        "random.shadow_hash",
+        "shadow_hash(crypt_salt=None, password=None, algorithm='sha512')",
+        "Returns the hash of a password for the shadow file: sha512, sha256 or md5.",
+        shadow::hash,
     );
     add(
         "random.sample",

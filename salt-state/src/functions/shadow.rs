@@ -78,6 +78,12 @@ pub(super) fn register(registry: &mut Registry) {
         "Makes a locked password usable again.",
         |args, context| Ok(set_lock(context, &args.text("name")?, false)?.into()),
     );
+    registry.add(
+        "shadow.gen_password",
+        "gen_password(password, crypt_salt=None, algorithm='sha512')",
+        "Returns the hash of a password for the shadow file: sha512, sha256 or md5.",
+        super::random::shadow::hash,
+    );
     ages(registry);
 }
 

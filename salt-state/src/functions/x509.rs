@@ -88,6 +88,7 @@ pub(super) fn register(registry: &mut Registry) {
     );
     register_readers(registry);
     register_questions(registry);
+    register_refusals(registry);
     register_forms(registry);
 }
 
@@ -172,6 +173,44 @@ fn register_readers(registry: &mut Registry) {
         |args, context| {
             let policy = plan::policy(&args.text("signing_policy")?, context.minion);
             Ok(policy.unwrap_or_default().into())
+        },
+    );
+}
+
+/// What another minion would have to do. Nothing is signed for others here.
+fn register_refusals(registry: &mut Registry) {
+    registry.add(
+        "x509.sign_remote_certificate",
+        "sign_remote_certificate(signing_policy, kwargs, get_signing_policy_only=False, **more_kwargs)",
+        "Says that nothing is signed for another minion.",
+        |args: &Args, context: &Context<'_>| {
+            let name = args.optional_text("signing_policy").unwrap_or_default();
+            let complaint = if plan::policy(&name, context.minion).is_none() {
+                "signing_policy must be specified and defined on signing minion"
+            } else {
+                "this minion signs nothing for others"
+            };
+            let errors = Value::List(vec![complaint.into()]);
+            Ok(Map::from([("data", Value::Null), ("errors", errors)]).into())
+        },
+    );
+    registry.add(
+        "x509.create_certificate_ssh",
+        "create_certificate_ssh(ca_server=None, signing_policy=None, encoding='pem', append_certs=None, pkcs12_passphrase=None, pkcs12_encryption_compat=False, pkcs12_friendlyname=None, path=None, overwrite=True, raw=False, **kwargs)",
+        "Makes a certificate as x509.create_certificate does; a ca_server is not asked.",
+        |args: &Args, context: &Context<'_>| {
+            if args.optional_text("ca_server").is_some() {
+                return Err(CallError::invocation(
+                    if args.optional_text("signing_policy").is_some() {
+                        "ca_server did not respond. Salt master must permit peers to call the sign_remote_certificate function."
+                    } else {
+                        "signing_policy must be specified to request a certificate from a remote ca_server"
+                    },
+                ));
+            }
+            context
+                .registry
+                .call("x509.create_certificate", args, context)
         },
     );
 }

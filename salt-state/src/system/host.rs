@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{
     DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown,
 };
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT};
 
 use super::accounts::{parse_group, parse_user};
 use super::metadata::Environment;
@@ -292,16 +293,22 @@ impl System for Host {
         content: &mut dyn Read,
         options: &WriteOptions,
     ) -> io::Result<()> {
-        let target = if options.follow {
-            match fs::canonicalize(path) {
-                Ok(real) => real,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-                Err(error) => return Err(error),
-            }
-        } else {
-            path.to_owned()
+        let real = match options.follow.then(|| fs::canonicalize(path)) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Some(Ok(real)) => Some(real),
+            _ => None,
         };
-        let old = found(fs::symlink_metadata(&target))?.filter(|old| !old.is_symlink());
+        let is_canonical = real.is_some();
+        let target = real.unwrap_or_else(|| path.to_owned());
+        let name = target
+            .file_name()
+            .ok_or_else(|| io::Error::from(rustix::io::Errno::ISDIR))?;
+        // From here on everything happens in one directory, whatever its path leads to by then.
+        let directory = directory_of(&target, is_canonical)?;
+        let old = found(openat_path(&directory, name))?
+            .map(|old| File::from(old).metadata())
+            .transpose()?
+            .filter(|old| !old.is_symlink());
         if old.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(rustix::io::Errno::ISDIR.into());
         }
@@ -313,7 +320,7 @@ impl System for Host {
         let uid = options.uid.or_else(|| old.as_ref().map(MetadataExt::uid));
         let gid = options.gid.or_else(|| old.as_ref().map(MetadataExt::gid));
 
-        let (mut file, temporary) = self.temporary_beside(&target)?;
+        let (mut file, temporary) = self.temporary_in(&directory, name)?;
         let written = (|| {
             if uid.is_some() || gid.is_some() {
                 let now = file.metadata()?;
@@ -328,25 +335,34 @@ impl System for Host {
             io::copy(content, &mut file)?;
             file.flush()?;
             file.sync_all()?;
-            fs::rename(&temporary, &target)
+            Ok(rustix::fs::renameat(
+                &directory,
+                temporary.as_str(),
+                &directory,
+                name,
+            )?)
         })();
         if written.is_err() {
-            fs::remove_file(&temporary).ok();
+            rustix::fs::unlinkat(&directory, temporary.as_str(), AtFlags::empty()).ok();
             return written;
         }
         // The new name is durable only when its directory is.
-        if let Some(parent) = target.parent()
-            && let Ok(directory) = File::open(parent)
-        {
-            directory.sync_all().ok();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if let Ok(directory) = rustix::fs::openat(&directory, ".", flags, Mode::empty()) {
+            rustix::fs::fsync(directory).ok();
         }
         Ok(())
     }
 
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(path)?;
-        // Not in the call above, where the umask would take bits away.
-        fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o7777))
+        // Not in the call above, where the umask would take bits away; and not through a
+        // link that somebody puts in its place.
+        let made = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits() as i32)
+            .open(path)?;
+        made.set_permissions(fs::Permissions::from_mode(mode & 0o7777))
     }
 
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
@@ -461,32 +477,52 @@ impl System for Host {
 
 impl Host {
     /// A new file beside `target` that only its owner can open, and its path.
-    fn temporary_beside(&self, target: &Path) -> io::Result<(File, PathBuf)> {
-        let name = target
-            .file_name()
-            .ok_or_else(|| io::Error::from(rustix::io::Errno::ISDIR))?;
+    /// A new file in a directory, named after another, and its name.
+    fn temporary_in(&self, directory: &OwnedFd, name: &OsStr) -> io::Result<(File, String)> {
         // A very long name must leave room for ours.
         let stem: String = name.to_string_lossy().chars().take(60).collect();
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for _ in 0..100 {
             let serial = self.serial.fetch_add(1, Ordering::Relaxed);
             let mut salt = [0; 6];
             self.random(&mut salt);
             let salt: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
-            let path = target.with_file_name(format!(".{stem}.{serial}{salt}"));
-            let file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-                .open(&path);
-            match file {
-                Ok(file) => return Ok((file, path)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+            let name = format!(".{stem}.{serial}{salt}");
+            let mode = Mode::from_raw_mode(0o600);
+            match rustix::fs::openat(directory, name.as_str(), flags, mode) {
+                Ok(file) => return Ok((File::from(file), name)),
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
     }
+}
+
+/// The directory that a file is in. A path that was made `canonical` has no links: one
+/// that it has by now was put there since, and is an error.
+fn directory_of(target: &Path, canonical: bool) -> io::Result<OwnedFd> {
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if canonical {
+        let no_links = ResolveFlags::NO_SYMLINKS;
+        match rustix::fs::openat2(CWD, parent, flags, Mode::empty(), no_links) {
+            // Kernels before 5.6, and sandboxes that do not know the call.
+            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {}
+            opened => return Ok(opened?),
+        }
+    }
+    Ok(rustix::fs::openat(CWD, parent, flags, Mode::empty())?)
+}
+
+/// A handle of what a name in a directory stands for, a link itself for a link.
+fn openat_path(directory: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?)
 }
 
 /// `None` for a path that does not exist, or below something that is no directory.
@@ -613,6 +649,43 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(host.read(&path).unwrap().unwrap(), b"old");
         assert_eq!(dir.names(), ["f"]);
+    }
+
+    // A writer that swaps the directory for a link while content comes.
+    struct Swap<'a> {
+        dir: &'a Dir,
+        left: usize,
+    }
+
+    impl Read for Swap<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let Some(left) = self.left.checked_sub(1) else {
+                return Ok(0);
+            };
+            self.left = left;
+            fs::rename(self.dir.path("ours"), self.dir.path("moved"))?;
+            std::os::unix::fs::symlink("theirs", self.dir.path("ours"))?;
+            into.fill(b'x');
+            Ok(into.len())
+        }
+    }
+
+    #[test]
+    fn a_directory_swapped_for_a_link_during_a_write_leads_nowhere_else() {
+        let (dir, host) = (Dir::new("swap"), Host::new());
+        for name in ["ours", "theirs"] {
+            host.create_dir(&dir.path(name), 0o755).unwrap();
+        }
+        host.write(&dir.path("theirs/f"), b"kept", &WriteOptions::new())
+            .unwrap();
+
+        let mut content = Swap { dir: &dir, left: 1 };
+        host.write_from(&dir.path("ours/f"), &mut content, &WriteOptions::new())
+            .unwrap();
+
+        assert_eq!(host.list(&dir.path("theirs")).unwrap(), ["f"]);
+        assert_eq!(host.read(&dir.path("theirs/f")).unwrap().unwrap(), b"kept");
+        assert_eq!(host.list(&dir.path("moved")).unwrap(), ["f"]);
     }
 
     #[test]

@@ -359,13 +359,11 @@ impl<'a> Watch<'a> {
         if !in_time {
             self.stdin = None;
             self.kill(Signal::TERM);
-            let obeyed = self
-                .pump(Instant::now().checked_add(GRACE))
-                .unwrap_or(false);
-            if !obeyed {
-                self.kill(Signal::KILL);
-                self.pump(Instant::now().checked_add(GRACE)).ok();
-            }
+            self.pump(Instant::now().checked_add(GRACE)).ok();
+            // Whoever obeyed is gone; a child of the child may have neither obeyed nor
+            // kept a stream open that would show it.
+            self.kill(Signal::KILL);
+            self.pump(Instant::now().checked_add(GRACE)).ok();
         }
         // Past this, its number may be given to somebody else.
         self.running = None;
@@ -545,6 +543,35 @@ mod tests {
         };
         assert_eq!(output.stdout, b"early\n");
         assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_deadline_ends_grandchildren_that_ignore_the_first_signal_and_hold_no_stream() {
+        let mark = std::env::temp_dir().join(format!("salt-deaf-{}", process::id()));
+        let line = format!(
+            "(trap '' TERM; echo $$; exec >/dev/null 2>&1; sleep 60; sleep 60) & echo $! > {}; exec sleep 60",
+            mark.display()
+        );
+
+        let ended = run(Command::shell(line).timeout(Duration::from_millis(300)));
+
+        assert!(matches!(ended, Err(CommandError::TimedOut { .. })));
+        let deaf: u32 = std::fs::read_to_string(&mark)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        std::fs::remove_file(&mark).unwrap();
+        // Whoever is its parent now may take a moment to collect it.
+        let is_running = || {
+            let stat = std::fs::read_to_string(format!("/proc/{deaf}/stat"));
+            stat.is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        let until = Instant::now() + Duration::from_secs(5);
+        while is_running() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(!is_running());
     }
 
     #[test]

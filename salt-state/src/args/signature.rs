@@ -243,6 +243,15 @@ impl Signature {
         ))
     }
 
+    /// What Python says of a keyword that a function called without Salt in between does
+    /// not take; `None` when it takes it.
+    pub(crate) fn unexpected(&self, keyword: &str) -> Option<CallError> {
+        let is_known =
+            self.extra.is_some() || self.parameters.iter().any(|one| one.name == keyword);
+        (!is_known)
+            .then(|| self.type_error(format!("got an unexpected keyword argument '{keyword}'")))
+    }
+
     fn type_error(&self, text: String) -> CallError {
         CallError::Arguments(format!("{}() {text}", self.name))
     }

@@ -429,7 +429,13 @@ fn skipped(low: &Map, context: &Context<'_>, test: bool) -> Option<Value> {
 fn look(engine: &Engine<'_>, low: &Map, test: bool) -> Result<Prepared, CallError> {
     engine.with(|context| {
         let mut filled = low.clone();
-        if let Err(error) = slots::fill(&mut filled, context) {
+        // Nor can one that is asked for an argument.
+        let asked = if test {
+            context.asking(|context| slots::fill(&mut filled, context))
+        } else {
+            slots::fill(&mut filled, context)
+        };
+        if let Err(error) = asked {
             return Ok(Prepared::Settled(raised(low, &error)));
         }
         let part = |key| filled.get(key).map(python::str).unwrap_or_default();
@@ -616,11 +622,20 @@ fn settle(
     let skipped = entry.get("skip_watch").is_some_and(Value::is_true);
     let mut id_first = conditions::has_any(low) && skipped;
     let function = low.str("fun").unwrap_or_default();
-    if low.contains_key("check_cmd") && !skipped && !CHECKS_ITSELF.contains(&(module, function)) {
-        let (result, comment) = engine.with(|context| conditions::check_commands(low, context));
-        entry.insert("result", result);
-        if let Some(comment) = comment {
-            entry.insert("comment", comment);
+    // Also of a state that its conditions kept from running.
+    if low.contains_key("check_cmd") && !CHECKS_ITSELF.contains(&(module, function)) {
+        match engine.with(|context| conditions::check_commands(low, context)) {
+            Ok((result, comment)) => {
+                entry.insert("result", result);
+                if let Some(comment) = comment {
+                    entry.insert("comment", comment);
+                }
+            }
+            Err(error) => {
+                if let Value::Map(failed) = raised(low, &error) {
+                    entry = failed;
+                }
+            }
         }
         id_first = true;
     }

@@ -22,15 +22,21 @@ pub(super) fn fill(low: &mut Map, context: &Context<'_>) -> Result<(), CallError
         }
         match value {
             Value::Map(map) => fill_map(map, context)?,
-            Value::List(items) => {
-                for item in items {
-                    match item {
-                        Value::Map(map) => fill_map(map, context)?,
-                        other => fill_one(other, context)?,
-                    }
-                }
-            }
+            Value::List(_) => fill_list(value, context)?,
             other => fill_one(other, context)?,
+        }
+    }
+    Ok(())
+}
+
+/// Replaces slots in the members of a list, and in the values of mappings in it.
+pub(super) fn fill_list(value: &mut Value, context: &Context<'_>) -> Result<(), CallError> {
+    if let Value::List(items) = value {
+        for item in items {
+            match item {
+                Value::Map(map) => fill_map(map, context)?,
+                other => fill_one(other, context)?,
+            }
         }
     }
     Ok(())
@@ -159,8 +165,8 @@ fn read_arguments(text: &str) -> Result<Args, CallError> {
     }
     for (key, word) in all {
         args = match key {
-            // Salt forgets the name then.
-            Some(_) if word.is_empty() => return Err(CallError::exception("KeyError", "''")),
+            // Quotes around nothing too.
+            _ if word.is_empty() => return Err(CallError::exception("KeyError", "''")),
             Some(key) => args.keyword(&key, word),
             None => args.with(word),
         };

@@ -17,6 +17,7 @@ mod beacons;
 mod beside;
 mod bridge;
 mod cases;
+mod conditions;
 mod corpus;
 mod file_functions;
 mod file_states;

@@ -270,6 +270,13 @@ fn one_chunk(args: &Args, context: &Context<'_>, low: Map) -> Answer {
         context.set_retcode(1);
         return Ok(Value::List(vec!["Missing \"name\" data".into()]));
     }
+    if let Some(umask) = low.get("umask")
+        && engine::umask(umask).is_none()
+    {
+        context.set_retcode(1);
+        let text = format!("Invalid umask: {}", python::str(umask));
+        return Ok(Value::List(vec![text.into()]));
+    }
     run(args, context, |_| Ok(Source::Chunk(low)))
 }
 

@@ -55,7 +55,7 @@ pub(super) fn register(registry: &mut Registry) {
         "ip.get_bond",
         "get_bond(iface)",
         "Returns the lines of a bond's file for modprobe.",
-        |args, context| Ok(lines(bond(context.system, &args.text("iface")?))),
+        |args, context| Ok(lines_or_none(bond(context.system, &args.text("iface")?))),
     );
     add(
         "ip.build_bond",
@@ -75,7 +75,7 @@ pub(super) fn register(registry: &mut Registry) {
         "ip.get_routes",
         "get_routes(iface)",
         "Returns the lines of the scripts that make an interface's routes.",
-        |args, context| Ok(lines(routes(context.system, &args.text("iface")?))),
+        |args, context| Ok(lines_or_none(routes(context.system, &args.text("iface")?))),
     );
     add(
         "ip.build_routes",
@@ -154,6 +154,14 @@ pub(super) fn register(registry: &mut Registry) {
 
 fn lines(all: Vec<String>) -> Value {
     all.into_iter().collect()
+}
+
+/// The lines of files; an empty text where there are none.
+fn lines_or_none(all: Vec<String>) -> Value {
+    if all.is_empty() {
+        return "".into();
+    }
+    lines(all)
 }
 
 fn is_test(args: &Args) -> bool {

@@ -129,7 +129,7 @@ impl Family {
     fn read(&mut self, key: &str, value: &str) {
         match key {
             "proto" => value.clone_into(&mut self.method),
-            "addresses" => self.set("address", value),
+            "addresses" => self.set(key, value),
             "dns-nameservers" => {
                 let servers: Vec<&str> = value.split_whitespace().collect();
                 self.set(key, servers.join(" "));
@@ -145,9 +145,13 @@ impl Family {
     fn lines(&self) -> impl Iterator<Item = String> {
         let mut sorted: Vec<&(String, String)> = self.options.iter().collect();
         let place = |key: &str| {
-            let fixed = KNOWN.iter().chain(&HOOKS).position(|known| *known == key);
+            let (own, rest) = match key {
+                "addresses" => ("address", key),
+                key => (key, ""),
+            };
+            let fixed = KNOWN.iter().chain(&HOOKS).position(|known| *known == own);
             match fixed {
-                Some(at) => (0, at, String::new()),
+                Some(at) => (0, at, rest.to_owned()),
                 None if HARDWARE.contains(&key) => (1, 0, key.to_owned()),
                 None if key.starts_with("bond-") => (2, 0, key.to_owned()),
                 None => (3, 0, key.to_owned()),
@@ -156,7 +160,14 @@ impl Family {
         sorted.sort_by_key(|(key, _)| place(key));
         sorted
             .into_iter()
-            .map(|(key, value)| format!("    {key} {value}\n"))
+            .map(|(key, value)| {
+                let key = if key == "addresses" {
+                    "address"
+                } else {
+                    key.as_str()
+                };
+                format!("    {key} {value}\n")
+            })
             .collect::<Vec<_>>()
             .into_iter()
     }

@@ -154,7 +154,7 @@ fn family(settings: &Map, method: &str, six: bool) -> Family {
         let is_four_only = matches!(key, "address" | "addresses" | "netmask" | "gateway");
         let overruled = || {
             let stated = format!("ipv6{key}");
-            settings.contains_key(stated.as_str())
+            !key.ends_with("_cmds") && settings.contains_key(stated.as_str())
         };
         if six && own.is_none() && (is_four_only || overruled()) {
             continue;

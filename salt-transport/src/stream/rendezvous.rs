@@ -128,11 +128,11 @@ impl<D: Dial> Rendezvous<D> {
         Self {
             dial: Arc::new(dial),
             relays: relays.into_iter().collect(),
-            waiting: 128,
+            waiting: u8::MAX,
         }
     }
 
-    /// How many peers a master lets wait at each relay, and fetches at a time. Default 128, at least 1.
+    /// How many peers a master lets wait at each relay, and fetches at a time. Default 255, at least 1.
     #[must_use]
     pub fn waiting(self, waiting: u8) -> Self {
         Self { waiting, ..self }

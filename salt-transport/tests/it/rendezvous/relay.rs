@@ -265,6 +265,74 @@ async fn who_does_not_come_so_far_in_time_is_let_go() {
     until(|| relay.handle.stats().streams == 0).await;
 }
 
+// Fair for each fleet: who has all of it gives to who has less.
+#[tokio::test]
+async fn a_fleet_that_uses_all_of_a_relay_gives_to_another() {
+    let site = Site::new();
+    let relay = site.relay_with("relay", |limits| limits.max_pairs = 3);
+    let mut masters = Vec::new();
+    for fleet in [FLEET, "fleet-b"] {
+        let mut master = site.raw(fleet, "relay").await;
+        let register = Frame::Register {
+            name: fleet.parse().unwrap(),
+            waiting: 8,
+        };
+        say(&mut master, &register).await;
+        assert_eq!(hear(&mut master).await, Some(Frame::Registered));
+        masters.push((fleet, master));
+    }
+    let mut pairs = Vec::new();
+    for (at, who) in [(0, "a-1"), (0, "a-2"), (0, "a-3"), (1, "b-1")] {
+        let (fleet, master) = &mut masters[at];
+        let mut asker = site.raw(who, "relay").await;
+        let ask = Frame::Ask {
+            channel: Channel::Request,
+            name: fleet.parse().unwrap(),
+        };
+        say(&mut asker, &ask).await;
+        let Some(Frame::Offer { ticket, .. }) = hear(master).await else {
+            panic!("no offer for {who}");
+        };
+        let mut data = site.raw(fleet, "relay").await;
+        say(&mut data, &Frame::Take(ticket)).await;
+        assert_eq!(hear(&mut data).await, Some(Frame::Go));
+        assert_eq!(hear(&mut asker).await, Some(Frame::Go));
+        pairs.push((asker, data));
+    }
+
+    // The youngest of the first fleet has ended on both sides, and the others stand.
+    let (mut asker, mut data) = pairs.remove(2);
+    end(&mut asker).await;
+    end(&mut data).await;
+    for (asker, data) in &mut pairs {
+        asker.write_all(b"!").await.unwrap();
+        asker.flush().await.unwrap();
+        assert_eq!(soon(data.read_u8()).await.unwrap(), b'!');
+    }
+    assert_eq!(relay.handle.stats().joined, 3);
+    let mut fourth = site.raw("a-4", "relay").await;
+    say(&mut fourth, &ask()).await;
+    let busy = Some(Frame::Refuse(Refusal::Busy));
+    assert_eq!(hear(&mut fourth).await, busy);
+}
+
+#[tokio::test]
+async fn strangers_that_say_nothing_make_room_for_who_comes() {
+    let site = Site::new();
+    let relay = site.relay_with("relay", |limits| limits.max_before_go = 3);
+    let mut oldest = site.raw("hostile", "relay").await;
+    let _second = site.raw("hostile", "relay").await;
+    until(|| relay.handle.stats().streams == 2).await;
+    let _patient = site.raw("web-01", "relay").await;
+    until(|| relay.handle.stats().streams == 3).await;
+
+    let refused = Some(Frame::Refuse(Refusal::UnknownName));
+    assert_eq!(answer(&site, "web-02", &ask()).await, refused);
+
+    end(&mut oldest).await;
+    until(|| relay.handle.stats().streams == 2).await;
+}
+
 // The minion says in one line what is wrong.
 #[tokio::test]
 async fn each_failure_is_said_in_one_line() {

@@ -1,6 +1,11 @@
 //! Properties shared with the fuzz targets, and the inputs that are kept.
 
+#[cfg(feature = "rendezvous")]
 pub(crate) mod rendezvous_frame;
+#[cfg(feature = "ziti")]
+pub(crate) mod ziti_identity;
+#[cfg(feature = "ziti")]
+pub(crate) mod ziti_message;
 
 /// The kept inputs of one fuzz target.
 pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {

@@ -4,7 +4,7 @@
 
 #[cfg(feature = "tls")]
 mod certificates;
-#[cfg(feature = "rendezvous")]
+#[cfg(any(feature = "rendezvous", feature = "ziti"))]
 mod checks;
 mod custom_stream;
 mod forwarding;

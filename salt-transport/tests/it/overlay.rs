@@ -38,6 +38,10 @@ pub(crate) struct Behaviour {
     pub(crate) mute: bool,
     /// Each second message of a connection goes before the one it follows.
     pub(crate) reorder: bool,
+    /// Routers send everything twice.
+    pub(crate) repeat: bool,
+    /// Routers end a direction after its first message, in the sender's name.
+    pub(crate) forge_end: bool,
     /// Routers change a byte of what they carry.
     pub(crate) corrupt: bool,
     /// Routers say another name to hosts than the one that is known, or what the dialer claims only.

@@ -38,6 +38,7 @@ const CONN: u32 = 1000;
 const TOKEN: u32 = 1002;
 const KEY: u32 = 1003;
 const CALLER: u32 = 1008;
+const FLAGS: u32 = 1010;
 const GIVEN_CONN: u32 = 1012;
 const CONFIRMS: u32 = 1024;
 const CIRCUIT: u32 = 1026;
@@ -398,6 +399,15 @@ impl State {
                 let mut body = carried.body.to_vec();
                 body[20] ^= 1;
                 carried.body = body.into();
+            }
+            if self.behaviour.repeat {
+                return vec![(Arc::clone(&to), carried.clone()), (to, carried)];
+            }
+            if self.behaviour.forge_end {
+                let end = Message::new(DATA, Bytes::new())
+                    .with_u32(CONN, other)
+                    .with_u32(FLAGS, 1);
+                return vec![(to, end)];
             }
             if self.behaviour.reorder {
                 return match self.circuits.kept.remove(&end) {

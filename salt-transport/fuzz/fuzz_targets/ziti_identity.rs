@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../../tests/it/checks/ziti_identity.rs"]
+mod check;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| check::ziti_identity(data));

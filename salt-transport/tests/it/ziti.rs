@@ -50,17 +50,13 @@ async fn exchange(near: &mut ziti::Stream, far: &mut ziti::Stream) {
         let (mut first, mut second) = (vec![0; there.len()], vec![0; back.len()]);
         let (mut near_read, mut near_write) = tokio::io::split(&mut *near);
         let (mut far_read, mut far_write) = tokio::io::split(&mut *far);
-        let done = tokio::join!(
+        tokio::try_join!(
             near_write.write_all(&there),
             far_write.write_all(&back),
             far_read.read_exact(&mut first),
             near_read.read_exact(&mut second),
-        );
-        done.0
-            .and(done.1)
-            .and(done.2.map(drop))
-            .and(done.3.map(drop))
-            .unwrap();
+        )
+        .unwrap();
         assert!(first == there && second == back);
     })
     .await;

@@ -94,6 +94,7 @@
 mod address;
 pub mod client;
 mod clock;
+mod complaint;
 mod error;
 pub mod events;
 mod fetch;

@@ -528,6 +528,7 @@ async fn serve(
     let mut last_clean = None;
     let mut answers = JoinSet::new();
     let mut stopping = false;
+    let (mut requested, mut published) = (false, false);
     loop {
         tokio::select! {
             request = requests.next() => match request {
@@ -541,8 +542,14 @@ async fn serve(
             Some(presence) = presences.next() => master.note_presence(presence),
             _ = upkeep.tick(), if !stopping => master.look_after(&mut last_clean),
             Some(_) = answers.join_next() => {}
-            () = &mut requesting => break,
-            () = &mut publishing => break,
+            () = &mut requesting => {
+                requested = true;
+                break;
+            }
+            () = &mut publishing => {
+                published = true;
+                break;
+            }
             _ = stopped.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
                 requests.stop();
@@ -554,15 +561,17 @@ async fn serve(
             async { while answers.join_next().await.is_some() {} },
             async {
                 // The connections stay open until what was answered is written.
-                tokio::time::timeout(Duration::from_millis(500), &mut requesting)
-                    .await
-                    .ok();
+                if !requested {
+                    tokio::time::timeout(Duration::from_millis(500), &mut requesting)
+                        .await
+                        .ok();
+                }
             }
         );
     };
     tokio::select! {
         _ = tokio::time::timeout(Duration::from_secs(10), finish) => {}
-        () = &mut publishing => {}
+        () = &mut publishing, if !published => {}
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::task::{self, AbortHandle, JoinSet};
 
 use crate::address::MasterAddr;
 use crate::clock;
+use crate::complaint::Complaint;
 use crate::error::{Error, Result};
 use crate::handler::{ErasedHandler, describe};
 use crate::request::RequestChannel;
@@ -72,6 +73,7 @@ pub struct Minion {
     settings: MinionSettings,
     subscription: Option<Subscription>,
     was_connected: bool,
+    complaint: Complaint,
     /// The subscription came back, so the master may be another process.
     sign_in_wanted: bool,
     start_untold: bool,
@@ -364,6 +366,7 @@ impl Minion {
         match event {
             SubscriptionEvent::Connected => {
                 tracing::debug!(minion = %self.link.id(), "publications can be received");
+                self.complaint.forget();
                 if self.was_connected {
                     // The master may have been restarted: its keys are others then,
                     // and an announcement under the old ones would be refused.
@@ -380,8 +383,9 @@ impl Minion {
                 self.link.handle_publish(topic.as_deref(), &body, now);
             }
             SubscriptionEvent::Disconnected(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::info!(minion = %self.link.id(), error, "no publications can be received");
+                if let Some(cause) = self.complaint.about(&error, now) {
+                    tracing::warn!(minion = %self.link.id(), "no publications can be received: {cause}");
+                }
                 self.handle.shared.set_subscribed(false);
             }
         }

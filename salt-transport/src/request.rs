@@ -11,6 +11,7 @@ use salt_proto::Backoff;
 use tokio::sync::Semaphore;
 
 use crate::address::{Channel, MasterAddr};
+use crate::complaint::Complaint;
 use crate::error::{Error, Result};
 use crate::random;
 use crate::serve::lock;
@@ -41,6 +42,7 @@ struct Inner {
     dial_timeout: Duration,
     idle: Mutex<VecDeque<(Conn, Instant)>>,
     places: Semaphore,
+    complaint: Mutex<Complaint>,
 }
 
 impl RequestChannel {
@@ -58,6 +60,7 @@ impl RequestChannel {
                 dial_timeout: Duration::from_secs(10),
                 idle: Mutex::default(),
                 places: Semaphore::new(32),
+                complaint: Mutex::default(),
             }),
         }
     }
@@ -134,13 +137,15 @@ impl RequestChannel {
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
         loop {
             match self.connect_once().await {
-                Ok(conn) => return Ok(conn),
+                Ok(conn) => {
+                    lock(&self.inner.complaint).forget();
+                    return Ok(conn);
+                }
                 Err(error) => {
-                    tracing::debug!(
-                        master = %self.inner.master,
-                        error = &error as &dyn std::error::Error,
-                        "the request channel did not connect",
-                    );
+                    let said = lock(&self.inner.complaint).about(&error, now());
+                    if let Some(cause) = said {
+                        tracing::warn!(master = %self.inner.master, "the master cannot be reached: {cause}");
+                    }
                 }
             }
             tokio::time::sleep(backoff.next_wait(&mut random::u64)).await;

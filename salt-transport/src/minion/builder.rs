@@ -21,6 +21,7 @@ use super::memory::Memory;
 use super::returns::Returns;
 use super::{Minion, Timeouts};
 use crate::address::MasterAddr;
+use crate::complaint::Complaint;
 use crate::error::{Error, Result};
 use crate::handler::{ErasedHandler, Handler};
 use crate::pki::PkiDir;
@@ -227,6 +228,7 @@ impl MinionBuilder {
             settings: self.settings,
             subscription: None,
             was_connected: false,
+            complaint: Complaint::default(),
             sign_in_wanted: false,
             start_untold: false,
             start_told: false,

@@ -185,7 +185,7 @@ fn a_closed_port_is_said_to_refuse() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_certificate_of_strangers_is_said_to_be_the_cause_whoever_refuses_it() {
     let dir = Scratch::new("certificate");
     let (ours, theirs) = (Authority::new(), Authority::new());
@@ -200,7 +200,7 @@ async fn a_certificate_of_strangers_is_said_to_be_the_cause_whoever_refuses_it()
         use salt_transport::Listen as _;
         while request.accept().await.is_ok() {}
     });
-    let dial = |identity: &str| format!("tls://127.0.0.1:{port}{identity}");
+    let dial = move |identity: &str| format!("tls://127.0.0.1:{port}{identity}");
     tokio::task::spawn_blocking(move || {
         let identity = dir.identity(&ours, "web-01", &theirs);
         check(
@@ -219,7 +219,7 @@ async fn a_certificate_of_strangers_is_said_to_be_the_cause_whoever_refuses_it()
     .unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_fleet_that_is_unknown_and_a_minion_that_is_are_told_apart() {
     let dir = Scratch::new("fleet");
     let (ours, theirs) = (Authority::new(), Authority::new());

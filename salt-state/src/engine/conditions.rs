@@ -203,7 +203,7 @@ fn command_arguments(line: &str, low: &Map, options: &[&str]) -> Args {
         .keyword("ignore_retcode", true)
         .keyword("python_shell", true);
     for name in options {
-        if let Some(value) = low.get(*name)
+        if let Some(value) = low.get(name)
             && !left_out.iter().any(|left| left == name)
         {
             args = args.keyword(name, value.clone());

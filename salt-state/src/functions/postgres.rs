@@ -14,14 +14,22 @@ use crate::registry::{CallError, Registry};
 use crate::system::{Command, Observe, Output};
 
 pub(crate) mod databases;
+pub(crate) mod directories;
+pub(crate) mod extensions;
 mod password;
+pub(crate) mod privileges;
 pub(crate) mod roles;
+pub(crate) mod tablespaces;
 
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
     databases::register(registry);
+    directories::register(registry);
+    extensions::register(registry);
+    privileges::register(registry);
     roles::register(registry);
+    tablespaces::register(registry);
     let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {
         registry.add(name, signature, doc, function);
     };

@@ -16,6 +16,7 @@ use crate::registry::{CallError, Registry};
 use crate::states::Check;
 use crate::system::Observe;
 
+mod aggregate;
 mod held;
 mod latest;
 mod removed;
@@ -24,6 +25,7 @@ type Answer = Result<Plan, CallError>;
 type Versions = BTreeMap<String, String>;
 
 pub(super) fn register(registry: &mut Registry) {
+    registry.add_mod_aggregate("pkg", aggregate::join);
     registry.add_state(
         "pkg.installed",
         "installed(name, version=None, refresh=None, fromrepo=None, skip_verify=False, skip_suggestions=False, pkgs=None, sources=None, allow_updates=False, pkg_verify=False, normalize=True, ignore_epoch=None, reinstall=False, update_holds=False, **kwargs)",

@@ -1,15 +1,20 @@
-//! `postgres_user`, `postgres_group`, `postgres_database`, `postgres_schema` and
-//! `postgres_extension`: what a PostgreSQL server holds.
+//! `postgres_user`, `postgres_group`, `postgres_privileges`, `postgres_database`,
+//! `postgres_schema`, `postgres_extension`, `postgres_language` and `postgres_tablespace`:
+//! what a PostgreSQL server holds; `postgres_initdb`: where it holds it.
 
 use crate::args::Args;
 use crate::context::Context;
 use crate::registry::{CallError, Registry};
 
 mod objects;
+mod places;
+mod privileges;
 mod roles;
 
 pub(super) fn register(registry: &mut Registry) {
     objects::register(registry);
+    places::register(registry);
+    privileges::register(registry);
     roles::register(registry);
 }
 

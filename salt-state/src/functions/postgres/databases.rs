@@ -5,7 +5,6 @@ use salt_proto::{Map, Value};
 use super::{Answer, Server, column, literal, name};
 use crate::args::Args;
 use crate::context::Context;
-use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::system::Observe;
 
@@ -66,6 +65,18 @@ pub(super) fn register(registry: &mut Registry) {
         |args, context| Ok(schemas(context.system, &inside(args, context)?)?.into()),
     );
     add(
+        "postgres.schema_get",
+        "schema_get(dbname, name, user=None, db_user=None, db_password=None, db_host=None, db_port=None)",
+        "A schema: its owner, and what others may do with it.",
+        |args, context| {
+            let all = schemas(context.system, &inside(args, context)?)?;
+            Ok(all
+                .get(args.text("name")?.as_str())
+                .cloned()
+                .unwrap_or_default())
+        },
+    );
+    add(
         "postgres.schema_exists",
         "schema_exists(dbname, name, user=None, db_user=None, db_password=None, db_host=None, db_port=None)",
         "Whether there is a schema.",
@@ -101,39 +112,6 @@ pub(super) fn register(registry: &mut Registry) {
             Ok(server.done(context, &sql)?.into())
         },
     );
-    add(
-        "postgres.installed_extensions",
-        "installed_extensions(user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
-        "The extensions of a database.",
-        |args, context| Ok(extensions(context.system, &Server::of(args, context))?.into()),
-    );
-    add(
-        "postgres.is_installed_extension",
-        "is_installed_extension(name, user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
-        "Whether a database has an extension.",
-        |args, context| {
-            let all = extensions(context.system, &Server::of(args, context))?;
-            Ok(all.contains_key(args.text("name")?.as_str()).into())
-        },
-    );
-    add(
-        "postgres.create_extension",
-        "create_extension(name, if_not_exists=None, schema=None, ext_version=None, from_version=None, user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
-        "Adds an extension to a database.",
-        |args, context| {
-            let sql = new_extension(args)?;
-            Ok(Server::of(args, context).done(context, &sql)?.into())
-        },
-    );
-    add(
-        "postgres.drop_extension",
-        "drop_extension(name, if_exists=None, restrict=None, cascade=None, user=None, host=None, port=None, maintenance_db=None, password=None, runas=None)",
-        "Removes an extension from a database.",
-        |args, context| {
-            let sql = drop_extension(args)?;
-            Ok(Server::of(args, context).done(context, &sql)?.into())
-        },
-    );
 }
 
 /// The database that a function about schemas names.
@@ -162,7 +140,7 @@ pub(crate) fn list(machine: &dyn Observe, server: &Server) -> Result<Map, CallEr
 
 /// The rows that a query answers with, by the column that names them: each with the columns
 /// that are shown, as they are called there.
-fn by_name(
+pub(super) fn by_name(
     machine: &dyn Observe,
     server: &Server,
     sql: &str,
@@ -284,45 +262,4 @@ pub(crate) fn new_schema(args: &Args, schema: &str) -> String {
         }
         None => format!("CREATE SCHEMA {};", name(schema)),
     }
-}
-
-/// The extensions of the database.
-pub(crate) fn extensions(machine: &dyn Observe, server: &Server) -> Result<Map, CallError> {
-    let sql = "SELECT e.extname, e.extversion, e.extrelocatable, n.nspname AS schema_name \
-               FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace;";
-    let columns = ["extname", "extversion", "extrelocatable", "schema_name"].map(|key| (key, key));
-    by_name(machine, server, sql, "extname", &columns)
-}
-
-/// The SQL that adds an extension.
-pub(crate) fn new_extension(args: &Args) -> Result<String, CallError> {
-    let mut sql = "CREATE EXTENSION ".to_owned();
-    if args.given("if_not_exists").is_none_or(Value::is_true) {
-        sql.push_str("IF NOT EXISTS ");
-    }
-    sql.push_str(&name(&args.text("name")?));
-    if let Some(schema) = args.optional_text("schema") {
-        sql.push_str(&format!(" SCHEMA {}", name(&schema)));
-    }
-    if let Some(version) = args.given("ext_version") {
-        sql.push_str(&format!(" VERSION {}", literal(&python::str(version))));
-    }
-    sql.push(';');
-    Ok(sql)
-}
-
-/// The SQL that removes an extension.
-pub(crate) fn drop_extension(args: &Args) -> Result<String, CallError> {
-    let mut sql = "DROP EXTENSION ".to_owned();
-    if args.given("if_exists").is_none_or(Value::is_true) {
-        sql.push_str("IF EXISTS ");
-    }
-    sql.push_str(&name(&args.text("name")?));
-    if args.is_true("cascade") {
-        sql.push_str(" CASCADE");
-    } else if args.is_true("restrict") {
-        sql.push_str(" RESTRICT");
-    }
-    sql.push(';');
-    Ok(sql)
 }

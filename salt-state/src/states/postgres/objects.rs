@@ -4,6 +4,7 @@ use salt_proto::Value;
 
 use super::worked;
 use crate::args::Args;
+use crate::functions::postgres::extensions::{self, Need};
 use crate::functions::postgres::{Server, databases as tools};
 use crate::plan::{Changes, Done, Plan};
 use crate::python;
@@ -111,7 +112,7 @@ fn database_present(args: &Args, check: &Check<'_>) -> Answer {
 }
 
 /// A change that one statement makes.
-fn one(server: Server, sql: String, name: &str, word: &str, texts: [String; 3]) -> Plan {
+pub(super) fn one(server: Server, sql: String, name: &str, word: &str, texts: [String; 3]) -> Plan {
     let [would, comment, failure] = texts;
     Plan::change(comment, Changes::of(name, word), move |context| {
         Ok(if server.done(context, &sql)? {
@@ -187,29 +188,35 @@ fn schema_absent(args: &Args, check: &Check<'_>) -> Answer {
 fn extension_present(args: &Args, check: &Check<'_>) -> Answer {
     let name = args.text("name")?;
     let server = Server::of_state(args, check.minion, check.system);
-    if tools::extensions(check.system, &server)?.contains_key(name.as_str()) {
+    let need = Need::of(args, check.system, &server)?;
+    if need.is_nothing() {
         return Ok(Plan::unchanged(format!(
             "Extension {name} is already present"
         )));
     }
-    let texts = [
-        format!("Extension {name} is set to be installed"),
-        format!("The extension {name} has been installed"),
-        format!("Failed to install extension {name}"),
-    ];
-    Ok(one(
-        server,
-        tools::new_extension(args)?,
-        &name,
-        "Installed",
-        texts,
-    ))
+    let (verb, done, word) = match need {
+        Need::Install => ("install", "installed", "Installed"),
+        Need::Change { .. } => ("upgrade", "upgraded", "Upgraded"),
+    };
+    let args = args.clone();
+    let would = format!("Extension {name} is set to be {done}");
+    let comment = format!("The extension {name} has been {done}");
+    let changes = Changes::of(&name, word);
+    Ok(Plan::change(comment, changes, move |context| {
+        Ok(if extensions::create(&args, &server, context)? {
+            Done::as_planned()
+        } else {
+            Done::failed(format!("Failed to {verb} extension {name}"))
+        })
+    })
+    .when_testing(would)
+    .test_changes(Changes::none()))
 }
 
 fn extension_absent(args: &Args, check: &Check<'_>) -> Answer {
     let name = args.text("name")?;
     let server = Server::of_state(args, check.minion, check.system);
-    if !tools::extensions(check.system, &server)?.contains_key(name.as_str()) {
+    if !extensions::installed(check.system, &server)?.contains_key(name.as_str()) {
         return Ok(Plan::unchanged(format!(
             "Extension {name} is not present, so it cannot be removed"
         )));
@@ -221,7 +228,7 @@ fn extension_absent(args: &Args, check: &Check<'_>) -> Answer {
     ];
     Ok(one(
         server,
-        tools::drop_extension(args)?,
+        extensions::dropped(args)?,
         &name,
         "Absent",
         texts,

@@ -299,13 +299,13 @@ impl Wanted {
             Some(may) if may_pass_on => {
                 let all = self.kind.privileges();
                 all.iter()
-                    .all(|one| may.get(*one).is_some_and(Value::is_true))
+                    .all(|one| may.get(one).is_some_and(Value::is_true))
             }
             Some(may) if self.privileges.iter().any(|one| one == "ALL") => self
                 .kind
                 .privileges()
                 .iter()
-                .all(|one| may.contains_key(*one)),
+                .all(|one| may.contains_key(one)),
             Some(may) => self
                 .privileges
                 .iter()

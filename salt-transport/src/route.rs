@@ -11,13 +11,13 @@ use std::str::FromStr;
 use crate::address::{Channel, MasterAddr};
 #[cfg(feature = "rendezvous")]
 use crate::rendezvous::{FleetName, Rendezvous};
-use crate::stream::{AnyDial, AnyOf, Dial, Tcp, Unix};
+#[cfg(any(feature = "quic", feature = "ws"))]
+use crate::stream::HandshakeLimits;
+use crate::stream::{AnyDial, AnyOf, Tcp, Unix};
 #[cfg(feature = "tls")]
-use crate::stream::{
-    Authorities, HandshakeLimits, Tls, TlsAccept, TlsConfig, TlsError, TlsIdentity,
-};
+use crate::stream::{Authorities, Tls, TlsAccept, TlsConfig, TlsError, TlsIdentity};
 #[cfg(feature = "ws")]
-use crate::stream::{ThroughProxy, Ws};
+use crate::stream::{Dial, ThroughProxy, Ws};
 #[cfg(feature = "ziti")]
 use crate::ziti;
 

@@ -102,11 +102,11 @@ struct Course {
 /// The minion's own jobs.
 ///
 /// ```
-/// use salt_proto::Map;
+/// use salt_proto::{Map, Value};
 /// use salt_state::{Scheduler, Zone};
 ///
 /// let mut scheduler = Scheduler::new(Zone::default());
-/// let item = Map::from([("function", "test.ping".into()), ("seconds", 60.into())]);
+/// let item = Map::from([("function", Value::from("test.ping")), ("seconds", 60.into())]);
 /// scheduler.insert("ping", item);
 ///
 /// let (running, mut random) = (|_: &str| 0, |from, _| from);

@@ -130,7 +130,7 @@ pub use publish::{Presence, Presences, Publication, PublishStats, Publisher};
 pub use request::RequestChannel;
 pub use route::{Listeners, Route, RouteError};
 pub use serve::{ConnectionId, Request, Requests, ServeLimits, Server};
-#[cfg(any(feature = "quic", feature = "ws"))]
+#[cfg(any(feature = "quic", feature = "rendezvous", feature = "ws"))]
 pub use stream::ChannelListen;
 #[cfg(feature = "rendezvous")]
 pub use stream::rendezvous;

@@ -40,7 +40,8 @@ use returns::Waiting;
 
 /// Compiles the pillar of one minion. Called on a blocking thread.
 pub type PillarSource = dyn Fn(&PillarQuery<'_>) -> Map + Send + Sync;
-/// Tells whether the peer of a stream may be a minion. Called for every request.
+/// Tells whether the peer of a stream may be a minion. Called for every request, while the master's keys and sessions
+/// are locked: it has to be quick, and must not call the [`Master`].
 pub type PeerCheck = dyn Fn(&Peer, &MinionId) -> bool + Send + Sync;
 /// Runs a runner or wheel function; `None` when there is none of that name. Called on a blocking thread.
 pub type CallSource = dyn Fn(&RunnerCall<'_>) -> Option<Called> + Send + Sync;

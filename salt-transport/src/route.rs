@@ -162,10 +162,10 @@ pub enum RouteError {
     #[error(transparent)]
     Ziti(#[from] ziti::ZitiError),
     /// It cannot be listened there.
-    #[error("cannot listen on {route}")]
+    #[error("cannot listen on {place}")]
     Listen {
-        /// Where.
-        route: String,
+        /// Where: an address and port, or the route.
+        place: String,
         /// Why.
         #[source]
         source: io::Error,
@@ -286,6 +286,22 @@ impl fmt::Debug for Listeners {
 }
 
 impl Listeners {
+    /// These and others, as one. It cannot go on when one of them cannot.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let (one, another) = (self.driver, other.driver);
+        Self {
+            publish: self.publish.join(other.publish),
+            request: self.request.join(other.request),
+            driver: Box::pin(async {
+                tokio::select! {
+                    () = one => {}
+                    () = another => {}
+                }
+            }),
+        }
+    }
+
     fn of(publish: AnyOf, request: AnyOf) -> Self {
         Self::driven(publish, request, std::future::pending())
     }
@@ -447,7 +463,7 @@ impl Route {
 
     fn cannot_listen(&self, source: io::Error) -> RouteError {
         RouteError::Listen {
-            route: self.to_string(),
+            place: self.to_string(),
             source,
         }
     }
@@ -457,9 +473,13 @@ impl Route {
         master: &MasterAddr,
         channel: Channel,
     ) -> Result<crate::stream::TcpListen, RouteError> {
-        Tcp::bind((master.host.as_str(), master.port(channel)))
+        let port = master.port(channel);
+        Tcp::bind((master.host.as_str(), port))
             .await
-            .map_err(|source| self.cannot_listen(source))
+            .map_err(|source| RouteError::Listen {
+                place: MasterAddr::new(&master.host).ports(port, port).to_string(),
+                source,
+            })
     }
 }
 

@@ -6,7 +6,7 @@
 mod adaptors;
 mod any;
 mod behaviour;
-#[cfg(any(feature = "quic", feature = "ws"))]
+#[cfg(any(feature = "quic", feature = "rendezvous", feature = "ws"))]
 mod channels;
 #[cfg(feature = "tls")]
 mod handshakes;
@@ -37,7 +37,7 @@ pub use adaptors::{Counted, FirstByte, Limited, Named, WithTimeout};
 pub(crate) use any::ErasedDial;
 pub use any::{AnyDial, AnyOf, AnyStream};
 pub use behaviour::{Misbehaviour, check_streams};
-#[cfg(any(feature = "quic", feature = "ws"))]
+#[cfg(any(feature = "quic", feature = "rendezvous", feature = "ws"))]
 pub use channels::ChannelListen;
 #[cfg(feature = "tls")]
 pub use handshakes::HandshakeLimits;

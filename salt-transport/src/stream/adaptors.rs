@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::Sleep;
 
 use super::{AcceptError, Dial, Listen, Peer};
 use crate::address::{Channel, MasterAddr};
+use crate::serve::{lock, source};
 
 /// A deadline for the beginning.
 ///
@@ -185,10 +186,10 @@ impl<L: Listen> Listen for Limited<L> {
         let (stream, peer) = self.inner.accept().await?;
         let who = match (&peer.principal, peer.address) {
             (Some(principal), _) => principal.to_string(),
-            (None, Some(address)) => crate::serve::source(address).to_string(),
+            (None, Some(address)) => source(address).to_string(),
             (None, None) => String::new(),
         };
-        let mut open = locked(&self.open);
+        let mut open = lock(&self.open);
         if open.values().sum::<usize>() >= self.max {
             return Err(refused(&peer, "too many streams are open"));
         }
@@ -212,10 +213,6 @@ impl<L: Listen> Listen for Limited<L> {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A stream that is counted while it lives: what [`Limited`] accepts.
 #[derive(Debug)]
 pub struct Counted<S> {
@@ -231,7 +228,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = locked(&self.open);
+        let mut open = lock(&self.open);
         if let Some(count) = open.get_mut(&self.who) {
             *count -= 1;
             if *count == 0 {

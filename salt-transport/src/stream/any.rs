@@ -201,6 +201,12 @@ impl AnyOf {
         }));
         self
     }
+
+    /// All of both. Neither has been asked yet.
+    pub(crate) fn join(mut self, other: Self) -> Self {
+        self.fresh.extend(other.fresh);
+        self
+    }
 }
 
 /// Hands on what a listener accepts, until it ends or nobody wants it.

@@ -1,19 +1,24 @@
 //! One place that accepts streams of both channels, seen as two listeners.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::{AcceptError, Listen, Peer};
 use crate::address::Channel;
 
-/// How many streams of a channel wait until they are accepted; more are dropped.
-const WAITING: usize = 256;
+/// How many streams of a channel wait until they are accepted.
+const WAITING: usize = 64;
+/// How long one more waits for room before it is dropped.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The streams of one channel, where both channels arrive in one place: a WebSocket or QUIC port.
+/// The streams of one channel, where both channels arrive in one place: a WebSocket or QUIC port, or relays.
 ///
 /// It ends when what feeds it does.
 #[derive(Debug)]
 pub struct ChannelListen<S> {
-    streams: mpsc::Receiver<Result<(S, Peer), AcceptError>>,
+    streams: mpsc::Receiver<(S, Peer)>,
 }
 
 impl<S> Listen for ChannelListen<S>
@@ -23,18 +28,15 @@ where
     type Stream = S;
 
     async fn accept(&mut self) -> Result<(S, Peer), AcceptError> {
-        self.streams
-            .recv()
-            .await
-            .unwrap_or(Err(AcceptError::Closed))
+        self.streams.recv().await.ok_or(AcceptError::Closed)
     }
 }
 
 /// Feeds two [`ChannelListen`]s.
 #[derive(Debug)]
 pub(crate) struct Channels<S> {
-    publish: mpsc::Sender<Result<(S, Peer), AcceptError>>,
-    request: mpsc::Sender<Result<(S, Peer), AcceptError>>,
+    publish: mpsc::Sender<(S, Peer)>,
+    request: mpsc::Sender<(S, Peer)>,
 }
 
 impl<S> Clone for Channels<S> {
@@ -62,14 +64,18 @@ pub(crate) fn channels<S>() -> (Channels<S>, ChannelListen<S>, ChannelListen<S>)
 
 impl<S> Channels<S> {
     /// Hands a stream to whoever accepts its channel. It is dropped if nobody does for long.
-    pub(crate) fn hand_up(&self, channel: Channel, stream: S, peer: Peer) {
+    pub(crate) async fn hand_up(&self, channel: Channel, stream: S, peer: Peer) {
         let to = match channel {
             Channel::Request => &self.request,
             Channel::Publish => &self.publish,
         };
-        if let Err(mpsc::error::TrySendError::Full(Ok((_, peer)))) = to.try_send(Ok((stream, peer)))
-        {
-            tracing::warn!(%peer, ?channel, "nobody accepts: a stream was dropped");
+        let label = peer.label.clone();
+        if timeout(PATIENCE, to.send((stream, peer))).await.is_err() {
+            tracing::warn!(
+                peer = label,
+                ?channel,
+                "nobody accepts: a stream was dropped"
+            );
         }
     }
 

@@ -271,7 +271,7 @@ async fn streams(connection: &Connection, peer: &Peer, to: &Channels<QuicStream>
                         return;
                     };
                     let stream = QuicStream { send, receive, _connection: connection };
-                    to.hand_up(channel, stream, peer);
+                    to.hand_up(channel, stream, peer).await;
                 });
             }
         }

@@ -79,12 +79,11 @@ mod relay;
 use std::future::Future;
 use std::sync::Arc;
 
-use super::{Dial, Tcp, Tls, TlsAccept, TlsConfig, TlsError};
+use super::{ChannelListen, Dial, Tcp, Tls, TlsAccept, TlsConfig, TlsError};
 use crate::address::MasterAddr;
 
 pub use dial::RendezvousDial;
 pub use frame::{FleetName, Frame, FrameError, Refusal, Ticket};
-pub use listen::RendezvousListen;
 pub use relay::{Fleet, Minions, Relay, RelayConfig, RelayHandle, RelayLimits, RelayStats};
 
 /// The application protocol (ALPN, RFC 7301) of the outer TLS.
@@ -168,8 +167,8 @@ impl<D: Dial> Rendezvous<D> {
         inner: &TlsConfig,
     ) -> Result<
         (
-            TlsAccept<RendezvousListen<D::Stream>>,
-            TlsAccept<RendezvousListen<D::Stream>>,
+            TlsAccept<ChannelListen<D::Stream>>,
+            TlsAccept<ChannelListen<D::Stream>>,
             impl Future<Output = ()> + Send + use<D>,
         ),
         TlsError,
@@ -192,8 +191,8 @@ impl<D: Dial> Rendezvous<D> {
         &self,
         name: FleetName,
     ) -> (
-        RendezvousListen<D::Stream>,
-        RendezvousListen<D::Stream>,
+        ChannelListen<D::Stream>,
+        ChannelListen<D::Stream>,
         impl Future<Output = ()> + Send + use<D>,
     ) {
         let (dial, relays) = (Arc::clone(&self.dial), self.relays.clone());

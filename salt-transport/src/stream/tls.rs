@@ -83,10 +83,27 @@ pub(crate) async fn connect<S>(
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    TlsConnector::from(Arc::clone(config))
+    let stream = TlsConnector::from(Arc::clone(config))
         .connect(name, stream)
         .await
-        .map_err(|error| io::Error::new(error.kind(), format!("TLS: {error}")))
+        .map_err(|error| io::Error::new(error.kind(), format!("TLS: {error}")))?;
+    agreed(&config.alpn_protocols, stream.get_ref().1.alpn_protocol())?;
+    Ok(stream)
+}
+
+/// Whether a protocol was agreed on where one is insisted on: rustls lets a peer pass that offers none.
+fn agreed(wanted: &[Vec<u8>], protocol: Option<&[u8]>) -> io::Result<()> {
+    if wanted.is_empty() || protocol.is_some() {
+        return Ok(());
+    }
+    let names: Vec<_> = wanted
+        .iter()
+        .map(|name| name.escape_ascii().to_string())
+        .collect();
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("TLS: the peer does not speak {}", names.join(" or ")),
+    ))
 }
 
 /// TLS over what another listener accepts.
@@ -147,11 +164,13 @@ pub(crate) async fn accept<S>(
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
+    let wanted = config.alpn_protocols.clone();
     let stream = TlsAcceptor::from(config)
         .accept(stream)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("TLS: {error}")))?;
     let (_, session) = stream.get_ref();
+    agreed(&wanted, session.alpn_protocol())?;
     let peer = verified(session, beneath)?;
     Ok((stream, peer))
 }

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes};
 use futures_util::{Sink as _, Stream as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -125,13 +126,19 @@ async fn accept<L: Listen>(
     mut handshakes: Handshakes<L, Asked<L::Stream>>,
     to: Channels<WsStream<L::Stream>>,
 ) {
+    // Who is not accepted yet keeps nobody else from shaking hands.
+    let mut handing = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = to.closed() => return,
+            Some(_handed) = handing.join_next(), if !handing.is_empty() => continue,
             accepted = handshakes.next(shake_hands) => accepted,
         };
         match accepted {
-            Ok(((channel, stream), peer)) => to.hand_up(channel, stream, peer),
+            Ok(((channel, stream), peer)) => {
+                let to = to.clone();
+                handing.spawn(async move { to.hand_up(channel, stream, peer).await });
+            }
             Err(AcceptError::Closed) => return,
             Err(AcceptError::Peer(error)) => tracing::debug!(%error, "no WebSocket"),
             Err(AcceptError::Exhausted(error)) => {

@@ -164,6 +164,25 @@ async fn certificates_are_for_what_they_were_made_for() {
     refused(met, "certificate", "");
 }
 
+#[tokio::test]
+async fn a_protocol_that_is_insisted_on_has_to_be_offered() {
+    let authority = Authority::new();
+    let (plain, server) = (authority.config("web-01"), authority.config(MASTER));
+    let insisting = server.clone().protocol(b"salt-test/1");
+
+    let (near, far) = meet(&plain.clone().protocol(b"salt-test/1"), &insisting).await;
+    near.unwrap();
+    far.unwrap();
+
+    let met = meet(&plain, &insisting).await;
+    assert!(met.0.is_err());
+    let said = met.1.unwrap_err();
+    assert!(matches!(said, AcceptError::Peer(error) if error.to_string().contains("salt-test/1")));
+
+    let (near, _far) = meet(&plain.protocol(b"salt-test/1"), &server).await;
+    assert!(near.unwrap_err().to_string().contains("salt-test/1"));
+}
+
 // T-05
 #[tokio::test]
 async fn a_minion_without_a_certificate_is_refused() {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -15,41 +14,19 @@ use super::frame::{FleetName, Frame, Refusal, Ticket};
 use super::io::{FrameReader, write, write_within};
 use crate::address::{Channel, MasterAddr};
 use crate::random;
-use crate::stream::{AcceptError, Dial, Listen, Peer};
+use crate::stream::channels::{ChannelListen, Channels, channels};
+use crate::stream::{Dial, Peer};
 use crate::wire::now;
 
 /// How long anything may take until a stream stands.
 const SOON: Duration = Duration::from_secs(10);
-/// How many streams of one channel wait to be accepted.
-const BACKLOG: usize = 16;
-
-/// Accepts the minions that asked relays for a name: of one channel.
-///
-/// Made by [`Rendezvous::host`](super::Rendezvous::host), together with the future that does the work. It has ended
-/// when that future has.
-#[derive(Debug)]
-pub struct RendezvousListen<S> {
-    streams: mpsc::Receiver<(S, Peer)>,
-}
-
-impl<S> Listen for RendezvousListen<S>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
-    type Stream = S;
-
-    async fn accept(&mut self) -> Result<(S, Peer), AcceptError> {
-        self.streams.recv().await.ok_or(AcceptError::Closed)
-    }
-}
 
 /// What every relay is told, and where its streams go.
 struct Host<D: Dial> {
     dial: Arc<D>,
     name: FleetName,
     waiting: u8,
-    publish: mpsc::Sender<(D::Stream, Peer)>,
-    request: mpsc::Sender<(D::Stream, Peer)>,
+    streams: Channels<D::Stream>,
 }
 
 /// The listeners of both channels, and the future that keeps a control stream at every relay.
@@ -59,18 +36,16 @@ pub(super) fn host<D: Dial>(
     name: FleetName,
     waiting: u8,
 ) -> (
-    RendezvousListen<D::Stream>,
-    RendezvousListen<D::Stream>,
+    ChannelListen<D::Stream>,
+    ChannelListen<D::Stream>,
     impl Future<Output = ()> + Send + use<D>,
 ) {
-    let (publish, publish_streams) = mpsc::channel(BACKLOG);
-    let (request, request_streams) = mpsc::channel(BACKLOG);
+    let (streams, publish, request) = channels();
     let host = Arc::new(Host {
         dial,
         name,
         waiting: waiting.max(1),
-        publish,
-        request,
+        streams,
     });
     let running = async move {
         let mut stays = JoinSet::new();
@@ -78,13 +53,7 @@ pub(super) fn host<D: Dial>(
             stays.spawn(stay(Arc::clone(&host), relay));
         }
         // Nobody accepts any more: then nobody needs to be found.
-        tokio::join!(host.publish.closed(), host.request.closed());
-    };
-    let publish = RendezvousListen {
-        streams: publish_streams,
-    };
-    let request = RendezvousListen {
-        streams: request_streams,
+        host.streams.closed().await;
     };
     (publish, request, running)
 }
@@ -184,14 +153,8 @@ async fn take<D: Dial>(
     let failure = match timeout(SOON, taking).await {
         Ok(Ok(stream)) => {
             let peer = Peer::new(format!("rendezvous {relay} ({from})"));
-            let to = match channel {
-                Channel::Publish => &host.publish,
-                Channel::Request => &host.request,
-            };
             // Only now is there anything to wait with: a relay that delays takes no places of another.
-            if timeout(SOON, to.send((stream, peer))).await.is_err() {
-                tracing::warn!(%relay, "nobody accepts streams");
-            }
+            host.streams.hand_up(channel, stream, peer).await;
             return;
         }
         Ok(Err(error)) => Failure::of(error),

@@ -16,7 +16,7 @@ use super::{FLEET, Network, Site, fleet, hear};
 use crate::certificates::Authority;
 use crate::support::soon;
 
-type Request = TlsAccept<salt_transport::rendezvous::RendezvousListen<DuplexStream>>;
+type Request = TlsAccept<salt_transport::ChannelListen<DuplexStream>>;
 
 /// A master behind this way.
 fn host(

@@ -1,5 +1,6 @@
 //! What the two daemons have in common: options, logging, runtime, exit status.
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,10 +8,21 @@ use std::time::Duration;
 use crate::options::{self, Opt, Parsed};
 use crate::{Failure, logging};
 
+/// What every program of ours has.
+pub const VERSION: Opt = Opt::flag(&["--version"], "show program's version number and exit");
+/// The same.
+pub const HELP: Opt = Opt::flag(&["-h", "--help"], "show this help message and exit");
+/// What every daemon has.
+pub const LOG_FILE: Opt = Opt::value(
+    &["--log-file"],
+    "LOG_FILE",
+    "Log to this file instead of standard error.",
+);
+
 /// The options of both daemons.
 pub const OPTIONS: &[Opt; 6] = &[
-    Opt::flag(&["--version"], "show program's version number and exit"),
-    Opt::flag(&["-h", "--help"], "show this help message and exit"),
+    VERSION,
+    HELP,
     Opt::value(
         &["-c", "--config-dir"],
         "CONFIG_DIR",
@@ -22,11 +34,7 @@ pub const OPTIONS: &[Opt; 6] = &[
         "Console logging log level. One of 'all', 'garbage', 'trace', 'debug', 'profile', 'info', 'warning', \
          'error', 'critical', 'quiet'. Default: 'warning'.",
     ),
-    Opt::value(
-        &["--log-file"],
-        "LOG_FILE",
-        "Log to this file instead of standard error.",
-    ),
+    LOG_FILE,
     Opt::flag(
         &["--disable-keepalive"],
         "Accepted for compatibility: there is no parent process.",
@@ -135,4 +143,14 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .thread_keep_alive(Duration::from_secs(2))
         .thread_stack_size(2 << 20)
         .build()?)
+}
+
+/// Writes the process id where the configuration says. The daemon runs without it, too.
+pub fn write_pidfile(path: &Path) {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).ok();
+    }
+    if let Err(error) = fs::write(path, std::process::id().to_string()) {
+        tracing::warn!(path = %path.display(), %error, "no pid file");
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use salt_proto::msgpack::{self, Dialect};
 use salt_proto::{Jid, Limits, Map, Value};
@@ -118,4 +119,12 @@ impl Drop for Running<'_> {
         fs::remove_file(self.dir.path.join(&self.jid)).ok();
         self.dir.children().remove(&self.jid);
     }
+}
+
+/// The id of a job that begins now.
+pub(crate) fn new_jid() -> Jid {
+    let micros = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros());
+    Jid::from_unix_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }

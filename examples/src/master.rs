@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,13 +21,12 @@ use salt_transport::files::{FileHash, FileServer, FileServerConfig};
 use salt_transport::jobs::JobCache;
 use salt_transport::pki::{AutoSignPolicy, KeyPairOptions, RootKey};
 use salt_transport::{
-    AnyOf, Master, MasterBuilder, MasterSettings, PeerCheck, PkiDir, ReceiveLimits, Route, Tcp,
-    TcpListen, Wire, peer_is_minion,
+    Listeners, Master, MasterBuilder, MasterSettings, PeerCheck, PkiDir, ReceiveLimits, Route,
+    Wire, peer_is_minion,
 };
-use tokio::task::JoinSet;
 
 use crate::config::{MasterConfig, SecurityProfile};
-use crate::{Failure, rng, signals};
+use crate::{Failure, daemon, rng, signals};
 
 /// Runs a master until it is told to stop by SIGTERM or SIGINT.
 ///
@@ -42,11 +40,8 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
     let release = release(&config)?;
 
     make_private_dir(&config.sock_dir)?;
-    let Listeners {
-        publish,
-        request,
-        driver,
-    } = listeners(&config).await?;
+    let routes = routes(&config)?;
+    let listeners = listen(&routes).await?;
     let bus = EventBusConfig {
         framing: if release == Release::V3006 {
             Framing::Prefixed
@@ -66,11 +61,15 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
 
     let builder = builder(&config, release, bus)?;
     let (master, serving) = builder
-        .serve(publish, request)
+        .serve(listeners.publish, listeners.request)
         .map_err(|error| Failure::new(format!("{error}: {}", algorithm_hint())))?;
-    write_pidfile(&config.pidfile);
+    daemon::write_pidfile(&config.pidfile);
     tracing::info!(
-        listening = places(&config),
+        listening = routes
+            .iter()
+            .map(Route::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
         profile = config.security_profile.name(),
         "salt-master {} is running",
         env!("CARGO_PKG_VERSION"),
@@ -85,7 +84,7 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
     tokio::select! {
         () = serving => {}
         () = bussing => {}
-        () = driver => tracing::error!("nothing accepts any more"),
+        () = listeners.driver => tracing::error!("nothing accepts any more"),
         () = stopping => {}
     }
     fs::remove_file(config.sock_dir.join(PUBLISH_PULL)).ok();
@@ -93,69 +92,36 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where minions come in.
-struct Listeners {
-    publish: AnyOf,
-    request: AnyOf,
-    /// Runs as long as they accept.
-    driver: Pin<Box<dyn Future<Output = ()> + Send>>,
+/// Where minions come in: the two ports of Salt, or the routes of `listen` and a socket for the master's own command
+/// line.
+fn routes(config: &MasterConfig) -> Result<Vec<Route>, Failure> {
+    if !config.listen.is_empty() {
+        let mut routes = config.listen.clone();
+        routes.push(format!("unix:{}", config.sock_dir.display()).parse()?);
+        return Ok(routes);
+    }
+    let host = match config.interface.as_str() {
+        "*" => "0.0.0.0".to_owned(),
+        interface if interface.contains(':') => format!("[{interface}]"),
+        interface => interface.to_owned(),
+    };
+    let (request, publish) = (config.ret_port, config.publish_port);
+    Ok(vec![
+        format!("tcp://{host}:{request}?publish={publish}").parse()?,
+    ])
 }
 
-/// The two ports of Salt, or the routes of `listen`; then the master's own command line comes in by a socket.
-async fn listeners(config: &MasterConfig) -> Result<Listeners, Failure> {
-    let (mut publish, mut request) = (AnyOf::new(), AnyOf::new());
-    if config.listen.is_empty() {
-        publish = publish.and(tcp(&config.interface, config.publish_port).await?);
-        request = request.and(tcp(&config.interface, config.ret_port).await?);
-        let driver = Box::pin(std::future::pending());
-        return Ok(Listeners {
-            publish,
-            request,
-            driver,
+/// Accepts on all of them.
+async fn listen(routes: &[Route]) -> Result<Listeners, Failure> {
+    let mut all: Option<Listeners> = None;
+    for route in routes {
+        let one = route.listen().await?;
+        all = Some(match all {
+            Some(all) => all.and(one),
+            None => one,
         });
     }
-    let local: Route = format!("unix:{}", config.sock_dir.display()).parse()?;
-    let mut drivers = JoinSet::new();
-    for route in config.listen.iter().chain([&local]) {
-        let listeners = crate::tunnel::listen(route).await?;
-        publish = publish.and(listeners.publish);
-        request = request.and(listeners.request);
-        drivers.spawn(listeners.driver);
-    }
-    let driver = Box::pin(async move {
-        drivers.join_next().await;
-    });
-    Ok(Listeners {
-        publish,
-        request,
-        driver,
-    })
-}
-
-/// For the log.
-fn places(config: &MasterConfig) -> String {
-    if config.listen.is_empty() {
-        let MasterConfig {
-            interface,
-            publish_port,
-            ret_port,
-            ..
-        } = config;
-        return format!("{interface}, ports {publish_port} and {ret_port}");
-    }
-    let routes: Vec<String> = config.listen.iter().map(Route::to_string).collect();
-    routes.join(", ")
-}
-
-async fn tcp(interface: &str, port: u16) -> Result<TcpListen, Failure> {
-    let host = if interface.contains(':') {
-        format!("[{interface}]")
-    } else {
-        interface.to_owned()
-    };
-    Tcp::bind(&format!("{host}:{port}"))
-        .await
-        .map_err(|error| Failure::new(format!("cannot listen on {host}:{port}: {error}")))
+    all.ok_or_else(|| Failure::new("`listen` is empty"))
 }
 
 /// Everything a master is made of, by its configuration.
@@ -345,15 +311,6 @@ fn make_private_dir(path: &Path) -> io::Result<()> {
         .mode(0o750)
         .create(path)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-}
-
-fn write_pidfile(path: &Path) {
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).ok();
-    }
-    if let Err(error) = fs::write(path, std::process::id().to_string()) {
-        tracing::warn!(path = %path.display(), %error, "no pid file");
-    }
 }
 
 /// What the master's configuration looks like in a minion's pillar (`pillar_opts`); nothing that is a secret.

@@ -17,7 +17,7 @@ use salt_transport::{
 
 use crate::config::{MasterAddress, MinionConfig, SecurityProfile};
 use crate::jobs::ProcDir;
-use crate::{Failure, bridge, rng, signals, tree};
+use crate::{Failure, bridge, daemon, rng, signals, tree};
 
 mod engines;
 
@@ -54,7 +54,7 @@ pub async fn run(config: MinionConfig) -> Result<(), Failure> {
         .handler(blocking(move |job: &Job| jobs.run(job)))
         .build(dial, address)
         .map_err(|error| start_failure(&error, &config))?;
-    write_pidfile(&config.pidfile);
+    daemon::write_pidfile(&config.pidfile);
     tracing::info!(
         id = config.id,
         profile = config.security_profile.name(),
@@ -281,15 +281,6 @@ fn read_job(path: &Path) -> Option<Job> {
     match salt_proto::msgpack::decode(&bytes, &salt_proto::Limits::default()) {
         Ok(Value::Map(map)) => Job::from_map(map).ok(),
         _ => None,
-    }
-}
-
-fn write_pidfile(path: &Path) {
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).ok();
-    }
-    if let Err(error) = fs::write(path, std::process::id().to_string()) {
-        tracing::warn!(path = %path.display(), %error, "no pid file");
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use salt_proto::{Jid, Map, Value};
 use salt_state::grains::{Grains, gather_lazily};
@@ -218,7 +218,7 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
         registry: Arc::new(registry),
         machine,
         grains,
-        jid: new_jid(),
+        jid: crate::jobs::new_jid(),
         function,
         arguments,
     };
@@ -227,13 +227,6 @@ pub fn run(parsed: &Parsed) -> Result<u8, Failure> {
     } else {
         call.with_master()
     }
-}
-
-fn new_jid() -> Jid {
-    let micros = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_micros());
-    Jid::from_unix_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }
 
 /// The documentation of functions, of modules, or of all.

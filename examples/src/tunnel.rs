@@ -6,7 +6,7 @@ mod ssh;
 use std::fmt;
 use std::str::FromStr;
 
-use salt_transport::{AnyDial, Listeners, MasterAddr, Route, RouteError};
+use salt_transport::{AnyDial, MasterAddr, Route, RouteError};
 
 use crate::Failure;
 
@@ -63,13 +63,4 @@ impl fmt::Display for Way {
             Self::Ssh(host) => write!(f, "ssh://{host}"),
         }
     }
-}
-
-/// Accepts on a route.
-///
-/// # Errors
-///
-/// The place is taken, or files that are named cannot be used.
-pub async fn listen(route: &Route) -> Result<Listeners, Failure> {
-    Ok(route.listen().await?)
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::Rng as _;
-use salt_proto::{Jid, Job, Map, Target, Value};
+use salt_proto::{Job, Map, Target, Value};
 use salt_state::scheduler::{Due, Scheduler};
 use salt_state::{Beacons, CallError, Host, Observe as _};
 
@@ -55,6 +55,17 @@ impl Worker {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a key of the pillar holds, when the pillar is another one than `seen`.
+    fn fresh_items(&self, key: &str, seen: &mut Option<Arc<Map>>) -> Option<Map> {
+        let fresh = self.handle.pillar();
+        if seen.as_ref().is_some_and(|old| Arc::ptr_eq(old, &fresh)) {
+            return None;
+        }
+        let items = fresh.get(key).and_then(Value::as_map).cloned();
+        *seen = Some(fresh);
+        Some(items.unwrap_or_default())
+    }
+
     /// Looks with the beacons, once the minion is signed in, and tells the master.
     pub(super) async fn run_beacons(self: Arc<Self>) {
         if let Some(Value::Map(items)) = self.config.opts.get("beacons") {
@@ -66,11 +77,8 @@ impl Worker {
         let mut pillar = None;
         loop {
             interval.tick().await;
-            let fresh = self.handle.pillar();
-            if !pillar.as_ref().is_some_and(|old| Arc::ptr_eq(old, &fresh)) {
-                let items = fresh.get("beacons").and_then(Value::as_map).cloned();
-                self.beacons().set_pillar(items.unwrap_or_default());
-                pillar = Some(fresh);
+            if let Some(items) = self.fresh_items("beacons", &mut pillar) {
+                self.beacons().set_pillar(items);
             }
             if self.beacons().items(true, true).is_empty() {
                 continue;
@@ -103,11 +111,8 @@ impl Worker {
         let mut pillar = None;
         loop {
             interval.tick().await;
-            let fresh = self.handle.pillar();
-            if !pillar.as_ref().is_some_and(|old| Arc::ptr_eq(old, &fresh)) {
-                let items = fresh.get("schedule").and_then(Value::as_map).cloned();
-                self.schedule().set_pillar(items.unwrap_or_default());
-                pillar = Some(fresh);
+            if let Some(items) = self.fresh_items("schedule", &mut pillar) {
+                self.schedule().set_pillar(items);
             }
             let due = {
                 let mut schedule = self.schedule();
@@ -131,7 +136,7 @@ impl Worker {
 
     /// Runs a job of the schedule, and tells the master what came of it.
     fn run_due(&self, due: Due) {
-        let jid = jid_now();
+        let jid = crate::jobs::new_jid();
         let mut job = Job::new(
             jid.clone(),
             due.function.as_str(),
@@ -199,10 +204,4 @@ pub(super) fn unix_now() -> i64 {
     since.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     })
-}
-
-fn jid_now() -> Jid {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let micros = since.map_or(0, |since| since.as_micros());
-    Jid::from_unix_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }

@@ -15,19 +15,15 @@ use crate::options::{Opt, Parsed};
 use crate::{Failure, daemon, signals};
 
 const OPTIONS: &[Opt] = &[
-    Opt::flag(&["--version"], "show program's version number and exit"),
-    Opt::flag(&["-h", "--help"], "show this help message and exit"),
+    daemon::VERSION,
+    daemon::HELP,
     Opt::value(
         &["-l", "--log-level"],
         "LOG_LEVEL",
         "Console logging log level. One of 'all', 'garbage', 'trace', 'debug', 'profile', 'info', 'warning', \
          'error', 'critical', 'quiet'. Default: 'info'.",
     ),
-    Opt::value(
-        &["--log-file"],
-        "LOG_FILE",
-        "Log to this file instead of standard error.",
-    ),
+    daemon::LOG_FILE,
     Opt::value(
         &["--to"],
         "ROUTE",
@@ -188,7 +184,7 @@ async fn host(parsed: &Parsed) -> Result<(), Failure> {
     let publish = local(parsed, "--publish", "127.0.0.1:4505")?;
     let request = local(parsed, "--request", "127.0.0.1:4506")?;
     let limits = limits(parsed, 10_000)?;
-    let listeners = super::listen(&from).await?;
+    let listeners = from.listen().await?;
     tracing::info!(%from, %publish, %request, "salt-tunnel is ready for a master");
     let carry = |listener: AnyOf, to: SocketAddr, channel| {
         let master = MasterAddr::new(to.ip().to_string()).ports(to.port(), to.port());

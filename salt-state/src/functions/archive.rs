@@ -191,38 +191,20 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
 
 /// The table of contents at the end of a zip archive.
 fn zip_entries(bytes: &[u8]) -> Option<Vec<Entry>> {
-    // The end record is 22 bytes and a comment of at most 65535.
-    let tail = bytes.len().saturating_sub(22 + 65_535);
-    let end = bytes
-        .get(tail..)?
-        .windows(4)
-        .rposition(|four| four == b"PK\x05\x06")?
-        .checked_add(tail)?;
-    let count = number(bytes, end + 10, 2)?;
-    let mut at = number(bytes, end + 16, 4)?;
-    let mut entries = Vec::new();
-    for _ in 0..count {
-        if bytes.get(at..at.checked_add(4)?)? != b"PK\x01\x02" {
-            return None;
-        }
-        let name_length = number(bytes, at + 28, 2)?;
-        let more = number(bytes, at + 30, 2)? + number(bytes, at + 32, 2)?;
-        let is_unix = number(bytes, at + 5, 1)? == 3;
-        let mode = number(bytes, at + 40, 2)?;
-        let start = at + 46;
-        let name = bytes.get(start..start + name_length)?;
-        let name = String::from_utf8_lossy(name).into_owned();
-        let kind = if name.ends_with('/') {
+    let entry = |record: zip::Record<'_>| {
+        let kind = if record.name.ends_with('/') {
             FileKind::Directory
-        } else if is_unix && mode & 0o170_000 == 0o120_000 {
+        } else if record.is_link() {
             FileKind::Symlink
         } else {
             FileKind::File
         };
-        entries.push(Entry { name, kind });
-        at = start + name_length + more;
-    }
-    Some(entries)
+        Entry {
+            name: record.name,
+            kind,
+        }
+    };
+    Some(zip::table(bytes)?.into_iter().map(entry).collect())
 }
 
 /// The number behind `--strip-components`.

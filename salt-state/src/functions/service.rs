@@ -10,6 +10,7 @@ use crate::registry::{CallError, Registry};
 use crate::system::{Command, CommandError, Observe, Output};
 
 use super::status::processes;
+use super::tool::said;
 
 mod script;
 mod systemd;
@@ -271,17 +272,6 @@ fn change(args: &Args, context: &Context<'_>, verb: &str) -> Result<Value, CallE
         return Ok(false.into());
     }
     Ok(true.into())
-}
-
-/// What a command said, errors before anything else.
-fn said(output: &Output) -> String {
-    let error = output.stderr_text();
-    let text = if error.trim().is_empty() {
-        output.stdout_text()
-    } else {
-        error
-    };
-    text.trim().to_owned()
 }
 
 fn failed(error: &CommandError) -> CallError {

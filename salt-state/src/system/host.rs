@@ -18,6 +18,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps,
 
 use super::accounts::{parse_group, parse_user};
 use super::metadata::Environment;
+use super::paths::found;
 use super::{
     Command, CommandError, Conversation, FileKind, FilesystemUsage, Group, Identity, Interface,
     Kernel, Metadata, Node, Observe, Output, Protocol, System, Timestamp, User, WriteOptions,
@@ -523,22 +524,6 @@ fn directory_of(target: &Path, canonical: bool) -> io::Result<OwnedFd> {
 fn openat_path(directory: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?)
-}
-
-/// `None` for a path that does not exist, or below something that is no directory.
-fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 fn facts(meta: &fs::Metadata) -> Metadata {

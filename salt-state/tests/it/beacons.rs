@@ -5,6 +5,8 @@ use salt_proto::{Map, Value};
 use salt_state::{Args, Beacons, Check, Context, Engines, FakeSystem, MinionData, Registry, Zone};
 use serde_json::Value as Json;
 
+use crate::golden::call_arguments;
+
 const RECORDED: &str = include_str!("../vectors/beacons.json");
 
 fn value(json: &Json) -> Value {
@@ -51,13 +53,7 @@ fn replay(part: &str, engines: &Engines) -> usize {
     let (mut compared, mut wrong) = (0, Vec::new());
     for step in recorded[part].as_array().unwrap() {
         let name = step["call"].as_str().unwrap();
-        let mut args = Args::new();
-        for arg in step["args"].as_array().unwrap() {
-            args = args.with(value(arg));
-        }
-        for (key, arg) in &map(&step["kwargs"]) {
-            args = args.keyword(key.as_str().unwrap(), arg.clone());
-        }
+        let args = call_arguments(step);
         let answer = registry.call(name, &args, &context);
         let is_right = match step.get("raises").and_then(Json::as_str) {
             Some(raised) => answer

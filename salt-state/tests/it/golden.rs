@@ -47,6 +47,21 @@ pub(crate) fn step_arguments(case: &Json, step: &Json) -> Args {
     args
 }
 
+/// The arguments of a recorded call: `args` and `kwargs`.
+pub(crate) fn call_arguments(step: &Json) -> Args {
+    let positional = step["args"].as_array().unwrap();
+    let args = positional
+        .iter()
+        .fold(Args::new(), |args, value| args.with(decode(value)));
+    step["kwargs"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .fold(args, |args, (name, value)| {
+            args.keyword(name, decode(value))
+        })
+}
+
 fn marked(object: &serde_json::Map<String, Json>) -> Option<Value> {
     let mut entries = object.iter();
     let (key, value) = entries.next()?;

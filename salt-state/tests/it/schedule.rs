@@ -11,6 +11,8 @@ use salt_state::{
 };
 use serde_json::Value as Json;
 
+use crate::golden::call_arguments;
+
 const CALLS: &str = include_str!("../vectors/schedule.json");
 const STATES: &str = include_str!("../vectors/schedule_states.json");
 const FILE: &str = "/etc/salt/minion.d/_schedule.conf";
@@ -88,13 +90,7 @@ fn replay(which: &str, engines: Option<&Engines>) {
     let (mut compared, mut wrong) = (0, Vec::new());
     for step in recorded[which].as_array().unwrap() {
         let name = step["call"].as_str().unwrap();
-        let mut args = Args::new();
-        for arg in step["args"].as_array().unwrap() {
-            args = args.with(value(arg));
-        }
-        for (key, arg) in &map(&step["kwargs"]) {
-            args = args.keyword(key.as_str().unwrap(), arg.clone());
-        }
+        let args = call_arguments(step);
         let mut context = Context::new(&registry, &machine, &minion);
         context.engines = engines;
         let answer = registry.call(name, &args, &context);
@@ -155,13 +151,7 @@ fn the_saved_file_is_salts_to_the_byte() {
         if step["kwargs"].get("offline").is_none() || step.get("returns").is_none() {
             continue;
         }
-        let mut args = Args::new();
-        for arg in step["args"].as_array().unwrap() {
-            args = args.with(value(arg));
-        }
-        for (key, arg) in &map(&step["kwargs"]) {
-            args = args.keyword(key.as_str().unwrap(), arg.clone());
-        }
+        let args = call_arguments(step);
         registry
             .call(step["call"].as_str().unwrap(), &args, &context)
             .unwrap();

@@ -30,8 +30,28 @@ pub(super) struct Member<'a> {
 /// Why a member cannot be read, in the words of Python's `zipfile`.
 pub(super) type Trouble = String;
 
-/// The members in their order; `None` when it is no zip archive.
-pub(super) fn members(bytes: &[u8]) -> Option<Vec<Member<'_>>> {
+/// One line of the table at the end.
+pub(super) struct Record<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    pub(super) name: String,
+}
+
+impl Record<'_> {
+    fn field(&self, offset: usize, length: usize) -> Option<usize> {
+        number(self.bytes, self.at.checked_add(offset)?, length)
+    }
+
+    /// Whether it stands for a link, which only archives made on Unix can tell.
+    pub(super) fn is_link(&self) -> bool {
+        let mode = self.field(40, 2).unwrap_or_default();
+        self.field(5, 1) == Some(3) && mode & 0o170_000 == 0o120_000
+    }
+}
+
+/// The table at the end; `None` when it is no zip archive.
+pub(super) fn table(bytes: &[u8]) -> Option<Vec<Record<'_>>> {
+    // The end record is 22 bytes and a comment of at most 65535.
     let tail = bytes.len().saturating_sub(22 + 65_535);
     let end = bytes
         .get(tail..)?
@@ -47,26 +67,41 @@ pub(super) fn members(bytes: &[u8]) -> Option<Vec<Member<'_>>> {
         }
         let name_length = number(bytes, at + 28, 2)?;
         let more = number(bytes, at + 30, 2)? + number(bytes, at + 32, 2)?;
-        let attributes = number(bytes, at + 38, 4)?;
         let start = at + 46;
         let name = bytes.get(start..start + name_length)?;
-        let local = number(bytes, at + 42, 4)?;
-        let data = local + 30 + number(bytes, local + 26, 2)? + number(bytes, local + 28, 2)?;
-        let packed = number(bytes, at + 20, 4)?;
-        all.push(Member {
+        all.push(Record {
+            bytes,
+            at,
             name: String::from_utf8_lossy(name).into_owned(),
-            mode: u32::try_from(attributes >> 16).unwrap_or_default(),
-            method: number(bytes, at + 10, 2)?,
-            flags: number(bytes, at + 8, 2)?,
-            time: number(bytes, at + 12, 2)?,
-            attributes: attributes & 0xffff,
-            crc: u32::try_from(number(bytes, at + 16, 4)?).ok()?,
-            size: number(bytes, at + 24, 4)?,
-            packed: bytes.get(data..data.checked_add(packed)?)?,
         });
         at = start + name_length + more;
     }
     Some(all)
+}
+
+/// The members in their order; `None` when it is no zip archive.
+pub(super) fn members(bytes: &[u8]) -> Option<Vec<Member<'_>>> {
+    table(bytes)?
+        .into_iter()
+        .map(|record| {
+            let field = |offset, length| record.field(offset, length);
+            let attributes = field(38, 4)?;
+            let local = field(42, 4)?;
+            let data = local + 30 + number(bytes, local + 26, 2)? + number(bytes, local + 28, 2)?;
+            let packed = field(20, 4)?;
+            Some(Member {
+                mode: u32::try_from(attributes >> 16).unwrap_or_default(),
+                method: field(10, 2)?,
+                flags: field(8, 2)?,
+                time: field(12, 2)?,
+                attributes: attributes & 0xffff,
+                crc: u32::try_from(field(16, 4)?).ok()?,
+                size: field(24, 4)?,
+                packed: bytes.get(data..data.checked_add(packed)?)?,
+                name: record.name,
+            })
+        })
+        .collect()
 }
 
 impl Member<'_> {

@@ -3,7 +3,9 @@
 
 use salt_proto::{Map, Value};
 
+use super::certificate::Signed;
 use super::digest::Digest;
+use super::key::PublicKey;
 use super::{invocation, text};
 use crate::python;
 use crate::registry::CallError;
@@ -23,6 +25,20 @@ pub(super) use revocations::revocations;
 pub(crate) use revocations::{compare_list, make_list};
 
 const MISMATCH: &str = "Signing private key does not match the certificate's public key";
+
+/// How what is there differs in encoding and digest, where the key signs with one: `is_der`, `digest` and `by` are what
+/// is wanted.
+fn form_changes((old, der): (&Signed, bool), is_der: bool, digest: Digest, by: &PublicKey) -> Map {
+    let mut changes = Map::new();
+    if der != is_der {
+        changes.insert("encoding", if is_der { "der" } else { "pem" });
+    }
+    let signs_with_digest = !matches!(by, PublicKey::Ed25519(_));
+    if signs_with_digest && old.digest().is_some_and(|old| old != digest) {
+        changes.insert("digest", digest.name());
+    }
+    changes
+}
 
 /// Whether an encoding is DER; the alternative is PEM.
 ///

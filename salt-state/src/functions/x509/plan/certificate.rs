@@ -3,13 +3,14 @@
 use salt_proto::{Map, Value};
 
 use super::{
-    Comparison, MISMATCH, Made, compared, days, digest_of, encoding, positive_bytes, replaced,
+    Comparison, MISMATCH, Made, compared, days, digest_of, encoding, form_changes, positive_bytes,
+    replaced,
 };
 use crate::context::{Context, MinionData};
 use crate::functions::x509::certificate::{Body, Certificate, Signed, positive};
 use crate::functions::x509::digest::Digest;
 use crate::functions::x509::extension::{Around, Extension};
-use crate::functions::x509::key::{PrivateKey, PublicKey};
+use crate::functions::x509::key::PrivateKey;
 use crate::functions::x509::name::Name;
 use crate::functions::x509::{
     encoded, extension, invocation, later, load_certificate, load_request, pem, public_key, text,
@@ -206,19 +207,7 @@ impl CertificatePlan {
         (old, chain, der): (&Certificate, &[Certificate], bool),
         system: &dyn Observe,
     ) -> Result<Map, CallError> {
-        let mut changes = Map::new();
-        if der != self.der {
-            changes.insert("encoding", if self.der { "der" } else { "pem" });
-        }
-        let signs_with_digest = !matches!(self.key.public, PublicKey::Ed25519(_));
-        if signs_with_digest
-            && old
-                .signed
-                .digest()
-                .is_some_and(|digest| digest != self.digest)
-        {
-            changes.insert("digest", self.digest.name());
-        }
+        let mut changes = form_changes((&old.signed, der), self.der, self.digest, &self.key.public);
         if old.not_after < later(system, days(args, "days_remaining", 90)?) {
             changes.insert("expiration", true);
         }

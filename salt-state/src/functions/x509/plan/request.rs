@@ -2,12 +2,12 @@
 
 use salt_proto::Map;
 
-use super::{Comparison, Made, compared, digest_of, encoding, replaced};
+use super::{Comparison, Made, compared, digest_of, encoding, form_changes, replaced};
 use crate::context::Context;
 use crate::functions::x509::certificate::{Request, Signed};
 use crate::functions::x509::digest::Digest;
 use crate::functions::x509::extension::{Around, Extension};
-use crate::functions::x509::key::{PrivateKey, PublicKey};
+use crate::functions::x509::key::PrivateKey;
 use crate::functions::x509::name::Name;
 use crate::functions::x509::{encoded, extension, pem, text};
 use crate::registry::CallError;
@@ -60,15 +60,7 @@ pub(in crate::functions::x509) fn request(
 impl RequestPlan {
     /// How a request differs from this, in Salt's shape.
     pub(in crate::functions::x509) fn differences(&self, (old, der): (&Request, bool)) -> Map {
-        let mut changes = Map::new();
-        if der != self.der {
-            changes.insert("encoding", if self.der { "der" } else { "pem" });
-        }
-        let signs_with_digest = !matches!(self.key.public, PublicKey::Ed25519(_));
-        let differs = |digest| digest != self.digest;
-        if signs_with_digest && old.signed.digest().is_some_and(differs) {
-            changes.insert("digest", self.digest.name());
-        }
+        let mut changes = form_changes((&old.signed, der), self.der, self.digest, &self.key.public);
         if old.spki != self.key.spki || !old.signed.is_by(&self.key.public) {
             changes.insert("private_key", true);
         }

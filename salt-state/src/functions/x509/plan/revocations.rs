@@ -3,13 +3,14 @@
 use salt_proto::{Map, Value};
 
 use super::{
-    Comparison, MISMATCH, Made, compared, days, digest_of, encoding, positive_bytes, replaced,
+    Comparison, MISMATCH, Made, compared, days, digest_of, encoding, form_changes, positive_bytes,
+    replaced,
 };
 use crate::context::Context;
 use crate::functions::x509::certificate::{RevocationList, Revoked, Signed, positive};
 use crate::functions::x509::digest::Digest;
 use crate::functions::x509::extension::{Around, Extension};
-use crate::functions::x509::key::{PrivateKey, PublicKey};
+use crate::functions::x509::key::PrivateKey;
 use crate::functions::x509::name::Name;
 use crate::functions::x509::{
     colons, encoded, extension, invocation, later, load_certificate, pem, text, when,
@@ -162,15 +163,7 @@ impl RevocationPlan {
         (old, der): (&RevocationList, bool),
         system: &dyn Observe,
     ) -> Result<Map, CallError> {
-        let mut changes = Map::new();
-        if der != self.der {
-            changes.insert("encoding", if self.der { "der" } else { "pem" });
-        }
-        let signs_with_digest = !matches!(self.key.public, PublicKey::Ed25519(_));
-        let differs = |digest| digest != self.digest;
-        if signs_with_digest && old.signed.digest().is_some_and(differs) {
-            changes.insert("digest", self.digest.name());
-        }
+        let mut changes = form_changes((&old.signed, der), self.der, self.digest, &self.key.public);
         let limit = later(system, days(args, "days_remaining", 30)?);
         if old.next_update.is_none_or(|next| next < limit) {
             changes.insert("expiration", true);

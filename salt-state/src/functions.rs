@@ -54,6 +54,7 @@ mod pillar;
 pub(crate) mod pip;
 pub(crate) mod pkg;
 pub(crate) mod postgres;
+mod ps;
 mod publish;
 mod random;
 mod saltutil;
@@ -122,6 +123,7 @@ pub(crate) fn register(registry: &mut Registry) {
         pip::register,
         pkg::register,
         postgres::register,
+        ps::register,
         publish::register,
         random::register,
         saltutil::register,

@@ -8,9 +8,11 @@ use crate::registry::{CallError, Registry};
 use crate::system::{Command, Output};
 
 pub(crate) mod devices;
+mod statistics;
 
 pub(super) fn register(registry: &mut Registry) {
     devices::register(registry);
+    statistics::register(registry);
     registry.add(
         "disk.usage",
         "usage(args=None)",

@@ -15,6 +15,8 @@ type Answer = Result<Value, CallError>;
 
 mod more;
 
+pub(crate) use more::device_of;
+
 pub(super) fn register(registry: &mut Registry) {
     more::register(registry);
     let add = &mut |name, signature, doc, function: fn(&Args, &Context<'_>) -> Answer| {

@@ -8,6 +8,7 @@ use salt_proto::{Map, Value};
 use crate::args::Args;
 use crate::context::Context;
 use crate::fnmatch;
+use crate::functions::tool;
 use crate::grains::{Addresses, host_names};
 use crate::python;
 use crate::registry::{CallError, Registry};
@@ -16,11 +17,15 @@ use crate::system::{Command, CommandError, Interface, InterfaceAddress};
 mod compute;
 mod reach;
 mod routes;
+mod tools;
 
 use compute::network;
 
+type Answer = Result<Value, CallError>;
+
 pub(super) fn register(registry: &mut Registry) {
     reach::register(registry);
+    tools::register(registry);
     registry.add(
         "network.interfaces",
         "interfaces()",
@@ -172,14 +177,12 @@ pub(super) fn register(registry: &mut Registry) {
             Ok(Map::from([("fqdns", names)]).into())
         },
     );
-    for name in ["network.arp", "network.ip_neighs", "network.ipneighs"] {
-        registry.add(
-            name,
-            "arp()",
-            "The IPv4 neighbours: addresses by hardware address.",
-            |_, context| Ok(neighbours(context)),
-        );
-    }
+    registry.add(
+        "network.arp",
+        "arp()",
+        "The IPv4 neighbours: addresses by hardware address.",
+        |_, context| arp(context),
+    );
     registry.add(
         "network.ping",
         "ping(host, timeout=False, return_boolean=False)",
@@ -374,6 +377,23 @@ fn networks(
     Ok(shown.into())
 }
 
+/// What arp(8) says; without it, the kernel's table.
+fn arp(context: &Context<'_>) -> Answer {
+    if context.system.which("arp").is_none() {
+        return Ok(neighbours(context));
+    }
+    let table = tool::words_said(context, "arp", &["-an"])?;
+    let found: Map = table
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let address = words.get(1)?.trim_matches(['(', ')']);
+            Some((*words.get(3)?, address))
+        })
+        .collect();
+    Ok(found.into())
+}
+
 /// `/proc/net/arp` without entries that have no hardware address yet.
 fn neighbours(context: &Context<'_>) -> Value {
     let table = context.system.text(Path::new("/proc/net/arp"));
@@ -392,14 +412,17 @@ fn neighbours(context: &Context<'_>) -> Value {
     found.into()
 }
 
+/// What of a text can be the name or the address of a host.
+fn reachable(host: &str) -> String {
+    host.chars()
+        .filter(|ch| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '-' | '_' | ':' | '%'))
+        .collect()
+}
+
 fn ping(args: &Args, context: &Context<'_>) -> Result<Value, CallError> {
     // A host may not pass for an option.
-    let host: String = args
-        .text("host")?
-        .chars()
-        .filter(|ch| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '-' | '_' | ':' | '%'))
-        .skip_while(|ch| *ch == '-')
-        .collect();
+    let host = reachable(&args.text("host")?);
+    let host = host.trim_start_matches('-');
     let mut command = Command::new("ping");
     if args.is_true("timeout") {
         command = command.arg("-W").arg(args.int("timeout")?.to_string());

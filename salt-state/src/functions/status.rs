@@ -329,7 +329,7 @@ fn sessions(machine: &dyn Observe) -> usize {
 }
 
 /// What `/proc/mounts` writes for blanks in paths, as they are.
-pub(super) fn unescaped(path: &str) -> String {
+pub(crate) fn unescaped(path: &str) -> String {
     let mut out = path.to_owned();
     for (written, meant) in [
         ("\\040", " "),

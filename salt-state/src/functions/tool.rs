@@ -1,11 +1,12 @@
 //! Running the programs that change a machine, the way Salt's functions do: found in the
 //! usual places, speaking English, and told apart by how they end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::context::Context;
+use crate::python;
 use crate::registry::CallError;
-use crate::system::{Command, CommandError, Observe, Output};
+use crate::system::{Command, CommandError, Observe, Output, errno_text};
 
 /// The place of a program.
 ///
@@ -86,11 +87,45 @@ pub(crate) fn failed(error: &CommandError) -> CallError {
         CommandError::Start { program, source } => CallError::CommandNotFound(format!(
             "{}: {}",
             program.to_string_lossy(),
-            crate::system::errno_text(source, None)
+            errno_text(source, None)
         )),
         CommandError::UnknownUser(name) => {
             CallError::execution(format!("User '{name}' is not available"))
         }
         other => CallError::execution(other.to_string()),
+    }
+}
+
+/// What a program says, its complaints too, as `cmd.run` returns it for the words of a
+/// command.
+///
+/// # Errors
+///
+/// Those of `cmd.run`, when it cannot be started.
+pub(crate) fn words_said(
+    context: &Context<'_>,
+    program: &str,
+    arguments: &[&str],
+) -> Result<String, CallError> {
+    let mut command = plain(program).args(arguments);
+    command.merge_stderr = true;
+    let machine = context.system;
+    match machine.query(&command) {
+        Ok(output) => Ok(output.stdout_text().trim_end().to_owned()),
+        Err(CommandError::Start { source, .. }) => {
+            let words = std::iter::once(&program).chain(arguments).copied();
+            let words: Vec<String> = words.map(python::repr_str).collect();
+            let user = machine.user_by_id(machine.identity().uid).ok().flatten();
+            let home = user.map_or_else(|| "/".into(), |user| user.home);
+            Err(CallError::execution(format!(
+                "Unable to run command '[{}]' with the context '{{'cwd': '{}', 'shell': False, \
+                 'stdout': -1, 'stderr': -2, 'with_communicate': True, 'timeout': None, \
+                 'bg': False, 'close_fds': True}}', reason: {}",
+                words.join(", "),
+                home.display(),
+                errno_text(&source, Some(Path::new(program))),
+            )))
+        }
+        Err(error) => Err(failed(&error)),
     }
 }

@@ -25,6 +25,7 @@ mod functions;
 mod golden;
 mod jinja;
 mod kill;
+mod machine;
 mod mistakes;
 mod module_functions;
 mod postgres;

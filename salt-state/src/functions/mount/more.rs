@@ -76,6 +76,32 @@ pub(super) fn register(registry: &mut Registry) {
         |args, context| Ok(of_path(context.system, &args.text("path")?)?.1.into()),
     );
     add(
+        "mount.is_fuse_exec",
+        "is_fuse_exec(cmd)",
+        "Whether a program mounts file systems of programs (FUSE).",
+        |args, context| {
+            let Some(place) = context.system.which(&args.text("cmd")?) else {
+                return Ok(false.into());
+            };
+            let output = tool::ask(context.system, &tool::plain("ldd").arg(place))?;
+            Ok(output.stdout_text().contains("libfuse").into())
+        },
+    );
+    for (name, signature) in [
+        (
+            "mount.filesystems",
+            "filesystems(config='/etc/filesystems')",
+        ),
+        ("mount.vfstab", "vfstab(config='/etc/vfstab')"),
+    ] {
+        add(
+            name,
+            signature,
+            "Nothing: the table of another system than Linux.",
+            |_, _| Ok(Map::new().into()),
+        );
+    }
+    add(
         "mount.read_mount_cache",
         "read_mount_cache(real_name)",
         "How something was mounted, as it was written down.",
@@ -166,6 +192,11 @@ fn of_path(machine: &dyn Observe, path: &str) -> Result<(String, Option<String>)
         Some(entry) => (entry.place, Some(entry.device)),
         None => ("/".to_owned(), None),
     })
+}
+
+/// What is mounted where a path is.
+pub(crate) fn device_of(machine: &dyn Observe, path: &str) -> Result<Option<String>, CallError> {
+    Ok(of_path(machine, path)?.1)
 }
 
 fn cache_place(context: &Context<'_>) -> std::path::PathBuf {

@@ -12,6 +12,7 @@ use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::system::{Command, CommandError, Output, WriteOptions, errno_text};
 
+mod chroot;
 mod script;
 mod words;
 
@@ -79,6 +80,7 @@ pub(super) fn register(registry: &mut Registry) {
             Ok(Map::from([("pid", pid)]).into())
         },
     );
+    chroot::register(registry);
     script::register(registry);
     words::register(registry);
 }

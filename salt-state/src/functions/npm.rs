@@ -49,6 +49,45 @@ pub(super) fn register(registry: &mut Registry) {
             Ok(list(context.system, &place, pkg.as_deref(), depth.as_deref())?.into())
         },
     );
+    add(
+        "npm.cache_clean",
+        "cache_clean(path=None, runas=None, env=None, force=False)",
+        "Removes what npm keeps for later, or a part of it; whether that worked.",
+        |args, context| {
+            let force = args.is_true("force").then_some("--force");
+            let command = cache(args, context, "clean")?.args(force);
+            Ok(tool::run(context, &command)?.is_success().into())
+        },
+    );
+    add(
+        "npm.cache_list",
+        "cache_list(path=None, runas=None, env=None)",
+        "What npm keeps for later, or a part of it.",
+        |args, context| {
+            let output = tool::ask(context.system, &cache(args, context, "ls")?)?;
+            if !output.is_success() && !output.stderr_text().trim().is_empty() {
+                return Err(CallError::execution(output.stderr_text().trim().to_owned()));
+            }
+            Ok(output.stdout_text().trim_end().into())
+        },
+    );
+    add(
+        "npm.cache_path",
+        "cache_path(runas=None, env=None)",
+        "Where npm keeps things for later.",
+        |args, context| {
+            let place = Place::of(args, "runas");
+            let command = place.npm(context.system, "config")?.args(["get", "cache"]);
+            let output = tool::ask(context.system, &command)?;
+            Ok(output.stdout_text().trim_end().into())
+        },
+    );
+}
+
+/// A command about what npm keeps for later.
+fn cache(args: &Args, context: &Context<'_>, verb: &str) -> Result<Command, CallError> {
+    let command = Place::of(args, "runas").npm(context.system, "cache")?;
+    Ok(command.arg(verb).args(args.optional_text("path")))
 }
 
 /// Where and as whom npm works: in a directory, or for everybody.

@@ -26,6 +26,12 @@ pub(super) fn register(registry: &mut Registry) {
         "Says that the minion is up and answering. Not an ICMP ping.",
         |_, _| Ok(true.into()),
     );
+    add(
+        "test.deprecation_warning",
+        "deprecation_warning()",
+        "Returns true; warnings about what will go are for Python's modules.",
+        |_, _| Ok(true.into()),
+    );
     add("test.true", "true_()", "Returns true.", |_, _| {
         Ok(true.into())
     });

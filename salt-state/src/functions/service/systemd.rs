@@ -78,6 +78,46 @@ pub(super) fn register(registry: &mut Registry) {
         },
     );
     registry.add(
+        "service.offline",
+        "offline()",
+        "Whether systemd is installed and does not run: where its program is then.",
+        |_, context| {
+            let machine = context.system;
+            let program = machine.which("systemctl");
+            Ok(match program.filter(|_| is_offline(machine)) {
+                Some(program) => program.display().to_string().into(),
+                None => false.into(),
+            })
+        },
+    );
+    registry.add(
+        "service.firstboot",
+        "firstboot(locale=None, locale_message=None, keymap=None, timezone=None, hostname=None, machine_id=None, root=None)",
+        "States the basics of a system that was never started, with systemd-firstboot(1).",
+        |args, context| {
+            let mut command = Command::new("systemd-firstboot");
+            for (name, flag) in [
+                ("locale", "--locale"),
+                ("locale_message", "--locale-message"),
+                ("keymap", "--keymap"),
+                ("timezone", "--timezone"),
+                ("hostname", "--hostname"),
+                ("machine_id", "--machine-ID"),
+                ("root", "--root"),
+            ] {
+                if let Some(value) = args.optional_text(name) {
+                    command = command.arg(flag).arg(value);
+                }
+            }
+            let output = context.system.run(&command).map_err(|error| failed(&error))?;
+            if !output.is_success() {
+                let text = format!("systemd-firstboot error: {}", said(&output));
+                return Err(CallError::execution(text));
+            }
+            Ok(true.into())
+        },
+    );
+    registry.add(
         "service.systemctl_reload",
         "systemctl_reload()",
         "Lets systemd read its units again.",

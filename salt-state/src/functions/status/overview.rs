@@ -69,6 +69,12 @@ pub(super) fn register(registry: &mut Registry) {
         |_, _| Ok(Value::Null),
     );
     registry.add(
+        "status.proxy_reconnect",
+        "proxy_reconnect(proxy_name, opts=None)",
+        "False: this is no proxy minion.",
+        |_, _| Ok(false.into()),
+    );
+    registry.add(
         "status.ping_master",
         "ping_master(master)",
         "Whether the master answers.",

@@ -131,6 +131,35 @@ pub(crate) fn fetch(
     })
 }
 
+/// The bytes of a file of a web server, with an error as Salt raises it.
+pub(crate) fn download(url: &str, context: &Context<'_>) -> Result<Vec<u8>, CallError> {
+    source::try_download(url, true, context).map_err(|reason| {
+        let path = url
+            .split_once("://")
+            .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+        let path = path.and_then(|path| path.split('?').next()).unwrap_or("/");
+        CallError::exception(
+            "salt.exceptions.MinionError",
+            format!("Error: {reason} reading {path}"),
+        )
+    })
+}
+
+/// Fetches a file of a web server into the cache; `None` for an address that leads out
+/// of it.
+pub(crate) fn take(
+    url: &str,
+    saltenv: &str,
+    context: &Context<'_>,
+) -> Result<Option<PathBuf>, CallError> {
+    let Some(to) = place(url, saltenv, context.minion) else {
+        return Ok(None);
+    };
+    let content = download(url, context)?;
+    Keep::new(to.clone(), &content, None).write(context)?;
+    Ok(Some(to))
+}
+
 /// A file to keep.
 pub(crate) struct Keep {
     to: PathBuf,

@@ -143,6 +143,15 @@ pub(crate) fn download(
     curl(url, verify_ssl, &[], context).map(|output| output.stdout)
 }
 
+/// The same for those who say it in their own words: the error is the reason alone.
+pub(crate) fn try_download(
+    url: &str,
+    verify_ssl: bool,
+    context: &Context<'_>,
+) -> Result<Vec<u8>, String> {
+    try_curl(url, verify_ssl, &[], context).map(|output| output.stdout)
+}
+
 /// Whether a file of a web server has changed.
 pub(crate) enum Changed {
     /// It has not.
@@ -198,12 +207,20 @@ fn curl(
     options: &[String],
     context: &Context<'_>,
 ) -> Result<Output, Failure> {
-    let shown = redacted(url);
-    let failed = |reason: &str| {
+    try_curl(url, verify_ssl, options, context).map_err(|reason| {
+        let shown = redacted(url);
         Failure::Foreseen(format!(
             "Failed to cache {shown}: Error: {reason} reading {shown}"
         ))
-    };
+    })
+}
+
+fn try_curl(
+    url: &str,
+    verify_ssl: bool,
+    options: &[String],
+    context: &Context<'_>,
+) -> Result<Output, String> {
     const BAD_CERTIFICATE: i32 = 60;
     let mut command = Command::new("curl")
         .args(["-sSL", "--fail", "--max-time", "3600"])
@@ -216,21 +233,18 @@ fn curl(
     let output = context
         .system
         .query(&command)
-        .map_err(|error| failed(&error.to_string()))?;
+        .map_err(|error| error.to_string())?;
     if output.is_success() {
         return Ok(output);
     }
     if output.exit.code() == BAD_CERTIFICATE {
-        return Err(failed(
-            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
-        ));
+        return Err("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed".to_owned());
     }
     let said = output.stderr_text();
-    let reason = match said.rsplit_once("returned error: ") {
+    Err(match said.rsplit_once("returned error: ") {
         Some((_, code)) => format!("HTTP {}", code.trim()),
         None => said.trim().trim_start_matches("curl: ").to_owned(),
-    };
-    Err(failed(&reason))
+    })
 }
 
 /// The source to use with the checksum that belongs to it: of a list the first that is

@@ -310,7 +310,9 @@ fn file_info(args: &Args, context: &Context<'_>) -> Answer {
     let saltenv = args
         .optional_text("saltenv")
         .unwrap_or_else(|| "base".to_owned());
-    let local = if path.starts_with("salt://") {
+    let local = if let Some(local) = path.strip_prefix("file://") {
+        local.to_owned()
+    } else if path.starts_with("salt://") || crate::files::source::is_remote(&path) {
         let call = Args::new().with(path.as_str()).with(saltenv.as_str());
         match context.registry.call("cp.cache_file", &call, context)? {
             Value::Str(local) if !local.is_empty() => local,

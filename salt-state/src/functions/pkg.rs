@@ -12,6 +12,7 @@ use crate::system::Command;
 
 pub(crate) mod asked;
 pub(crate) mod change;
+mod keys;
 pub(crate) mod manager;
 pub(crate) mod repo;
 
@@ -22,6 +23,7 @@ type Answer = Result<Value, CallError>;
 pub(super) fn register(registry: &mut Registry) {
     asked::register(registry);
     change::register(registry);
+    keys::register(registry);
     offers(registry);
     repo::register(registry);
     registry.add(

@@ -93,7 +93,6 @@ pub(super) fn register(registry: &mut Registry) {
             ))
         },
     );
-    registry.add_mod_aggregate("pkg", aggregate);
     held::register(registry);
     latest::register(registry);
     removed::register(registry);
@@ -155,7 +154,17 @@ fn expected(name: &str, version: &str, old: &str) -> Map {
 }
 
 fn installed(args: &Args, check: &Check<'_>) -> Answer {
-    let manager = manager(check, "pkg.installed")?;
+    let asks_newest = || {
+        let targets = tools::state_targets(args).unwrap_or_default();
+        targets
+            .iter()
+            .any(|(_, version)| version.as_deref() == Some("latest"))
+    };
+    let due = wants_refresh(args).unwrap_or_else(|| check.note(REFRESHED).is_none());
+    latest::refreshed(args, check, due && asks_newest(), "", settled)
+}
+
+fn settled(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
     let sources = tools::sources(args);
     let stated_sources = args.get("sources").filter(|stated| stated.is_true());
     if stated_sources.is_some() && args.get("pkgs").is_some_and(Value::is_true) {
@@ -168,7 +177,10 @@ fn installed(args: &Args, check: &Check<'_>) -> Answer {
     }
     let well_formed = |stated: &Value| {
         let items = stated.as_list().unwrap_or_default();
-        !items.is_empty() && items.iter().all(|item| item.as_map().is_some())
+        !items.is_empty()
+            && items
+                .iter()
+                .all(|item| item.as_map().is_some_and(|map| map.len() == 1))
     };
     if stated_sources.is_some_and(|stated| !well_formed(stated)) {
         return Ok(Plan::fail(
@@ -179,7 +191,7 @@ fn installed(args: &Args, check: &Check<'_>) -> Answer {
         return Ok(Plan::fail("pkg.verify not implemented"));
     }
     let wanted: Targets = if sources.is_empty() {
-        tools::state_targets(args)
+        tools::state_targets(args)?
     } else {
         sources
             .iter()
@@ -197,8 +209,10 @@ fn installed(args: &Args, check: &Check<'_>) -> Answer {
             (Some(now), None) if !sources.is_empty() => {
                 let source = sources.get(at).map(|(_, source)| source.as_str());
                 match version_of(check, source.unwrap_or_default()) {
-                    Some(offered) => offered == *now,
-                    None => true,
+                    Ok(Some(offered)) => offered == *now,
+                    Ok(None) => true,
+                    Err(Unread::Says(text)) => return Ok(Plan::fail(text)),
+                    Err(Unread::Error(error)) => return Err(error),
                 }
             }
             // Salt's dpkg knows no such comparison.
@@ -434,18 +448,42 @@ fn merge(changes: &mut Map, more: Map) {
     }
 }
 
-/// The version of a package file; nothing where it cannot be told without fetching it.
-fn version_of(check: &Check<'_>, source: &str) -> Option<String> {
-    use std::path::Path;
+/// Why a package file cannot be looked into.
+enum Unread {
+    /// What the state says then.
+    Says(String),
+    /// What would be an exception in Python.
+    Error(CallError),
+}
 
-    if source.starts_with('/') {
-        let control = lowpkg::control(check.system, Path::new(source)).ok()?;
-        return control.str("version").map(str::to_owned);
+/// The version of a package file; `None` where it states none.
+fn version_of(check: &Check<'_>, source: &str) -> Result<Option<String>, Unread> {
+    use crate::files::{cache, source::is_remote};
+
+    let path = std::path::Path::new(source.strip_prefix("file://").unwrap_or(source));
+    if path.is_absolute() {
+        if !check.system.exists(path) {
+            return Err(Unread::Says(format!("{source} does not exist on minion")));
+        }
+        let control = lowpkg::control(check.system, path).map_err(|error| match error {
+            CallError::Execution(text) => Unread::Says(text),
+            other => Unread::Error(other),
+        })?;
+        return Ok(control.str("version").map(str::to_owned));
     }
-    let content = check.source(source).ok()??;
+    let content = if is_remote(source) {
+        Some(cache::download(source, check.context).map_err(Unread::Error)?)
+    } else {
+        check.source(source).map_err(Unread::Error)?
+    };
+    let Some(content) = content else {
+        return Err(Unread::Says(format!(
+            "Unable to cache {source}: file not found"
+        )));
+    };
     let command = crate::functions::tool::plain("dpkg-deb").args(["-f", "-", "Version"]);
-    let text = crate::functions::tool::answer(check.system, &command.stdin(content))?;
-    Some(text.trim().to_owned())
+    let text = crate::functions::tool::answer(check.system, &command.stdin(content));
+    Ok(text.map(|text| text.trim().to_owned()))
 }
 
 /// What is said of an installation: names as long as the list is short, else numbers.
@@ -547,7 +585,7 @@ fn downloaded(args: &Args, check: &Check<'_>) -> Answer {
     if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
         return Ok(Plan::unchanged("No packages to download provided"));
     }
-    let pending: Targets = tools::state_targets(args)
+    let pending: Targets = tools::state_targets(args)?
         .into_iter()
         .filter(|(name, version)| !is_downloaded(manager, check.system, name, version.as_ref()))
         .collect();
@@ -633,53 +671,4 @@ fn is_downloaded(
         .unwrap_or_default()
         .iter()
         .any(|file| file.to_string_lossy().starts_with(&start))
-}
-
-/// Joins the packages of chunks that would each call the package manager.
-fn aggregate(low: &mut Map, chunks: &mut [Map], _: &Check<'_>) -> Result<(), CallError> {
-    let fun = low.str("fun").unwrap_or_default().to_owned();
-    if !matches!(fun.as_str(), "installed" | "latest" | "removed" | "purged")
-        || low.contains_key("sources")
-    {
-        return Ok(());
-    }
-    let same = |chunk: &Map, key: &str| chunk.get(key) == low.get(key);
-    let mut pkgs: Vec<Value> = Vec::new();
-    for chunk in chunks.iter_mut() {
-        let joins = chunk.str("state") == Some("pkg")
-            && chunk.str("fun") == Some(&fun)
-            && !chunk.contains_key("sources")
-            && !chunk.contains_key("__agg__")
-            && chunk.get("__id__") != low.get("__id__")
-            && ["fromrepo", "hold", "refresh", "skip_verify"]
-                .iter()
-                .all(|key| same(chunk, key));
-        if joins {
-            pkgs.extend(listed(chunk));
-            chunk.insert("__agg__", true);
-        }
-    }
-    if pkgs.is_empty() {
-        return Ok(());
-    }
-    let mut all = listed(low);
-    for one in pkgs {
-        if !all.contains(&one) {
-            all.push(one);
-        }
-    }
-    low.insert("pkgs", all);
-    low.remove("version");
-    Ok(())
-}
-
-fn listed(chunk: &Map) -> Vec<Value> {
-    if let Some(Value::List(items)) = chunk.get("pkgs") {
-        return items.clone();
-    }
-    let name = chunk.get("name").cloned().unwrap_or_default();
-    match chunk.get("version").filter(|version| version.is_true()) {
-        Some(version) => vec![Map::from([(name, version.clone())]).into()],
-        None => vec![name],
-    }
 }

@@ -28,6 +28,7 @@ mod kill;
 mod machine;
 mod mistakes;
 mod module_functions;
+mod packed;
 mod postgres;
 mod prediction;
 mod run_cases;

@@ -135,6 +135,10 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 fn cache_file(path: &str, saltenv: &str, context: &Context<'_>) -> Answer {
+    if crate::files::source::is_remote(path) {
+        let kept = crate::files::cache::take(path, saltenv, context)?;
+        return Ok(kept.map_or(Value::Bool(false), |to| shown(&to)));
+    }
     match Source::of(path, saltenv)? {
         Source::Tree { path, saltenv } => {
             let to = cached_path(&path, &saltenv, context);

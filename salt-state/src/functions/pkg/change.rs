@@ -7,7 +7,7 @@ use salt_proto::{Map, Value};
 use super::manager::{Manager, Request};
 use crate::args::Args;
 use crate::context::Context;
-use crate::functions::tool;
+use crate::functions::{lowpkg, tool};
 use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::system::Output;
@@ -24,7 +24,11 @@ pub(super) fn register(registry: &mut Registry) {
         "refresh_db(cache_valid_time=0, failhard=False, **kwargs)",
         "Reads the lists of packages again.",
         |args, context| {
-            let output = Manager::of(context, "pkg.refresh_db")?.refresh(context)?;
+            let manager = Manager::of(context, "pkg.refresh_db")?;
+            if manager == Manager::Apt && are_fresh(args, context) {
+                return Ok(Map::new().into());
+            }
+            let output = manager.refresh(context)?;
             let found = refreshed(&output);
             if args.is_true("failhard") {
                 let text = output.stdout_text();
@@ -53,13 +57,19 @@ pub(super) fn register(registry: &mut Registry) {
         "pkg.remove",
         "remove(name=None, pkgs=None, **kwargs)",
         "Removes packages and returns what changed.",
-        |args, context| Ok(removal(args, context, false)?.into()),
+        |args, context| {
+            names_something(args)?;
+            Ok(removal(args, context, false)?.into())
+        },
     );
     add(
         "pkg.purge",
         "purge(name=None, pkgs=None, **kwargs)",
         "Removes packages with their configuration and returns what changed.",
-        |args, context| Ok(removal(args, context, true)?.into()),
+        |args, context| {
+            names_something(args)?;
+            Ok(removal(args, context, true)?.into())
+        },
     );
     add(
         "pkg.upgrade",
@@ -74,7 +84,7 @@ pub(super) fn register(registry: &mut Registry) {
             let output = manager.upgrade(
                 context,
                 args.is_true("dist_upgrade"),
-                args.is_true("download_only"),
+                args.is_true("download_only") || args.is_true("downloadonly"),
             )?;
             let after = manager.installed(context.system, false)?;
             let changes = changes(&before, &after);
@@ -112,7 +122,7 @@ pub(super) fn register(registry: &mut Registry) {
                     let state = python::str(state);
                     let names: Vec<String> = match names {
                         Value::List(names) => names.iter().map(python::str).collect(),
-                        other => vec![python::str(other)],
+                        other => python::str(other).chars().map(String::from).collect(),
                     };
                     for name in names {
                         let now = manager.selections(context.system, &name)?;
@@ -165,6 +175,33 @@ pub(super) fn register(registry: &mut Registry) {
             Ok(changes(&before, &after).into())
         },
     );
+}
+
+/// Salt stumbles over a removal of nothing.
+fn names_something(args: &Args) -> Result<(), CallError> {
+    if args.given("name").is_some() || args.given("pkgs").is_some() {
+        return Ok(());
+    }
+    Err(CallError::exception(
+        "TypeError",
+        "'NoneType' object is not iterable",
+    ))
+}
+
+/// Whether the lists of packages were read less than so many seconds ago.
+fn are_fresh(args: &Args, context: &Context<'_>) -> bool {
+    let seconds = match args.get("cache_valid_time") {
+        Some(Value::Int(seconds)) => u64::try_from(*seconds).unwrap_or(0),
+        _ => 0,
+    };
+    let lists = std::path::Path::new("/var/lib/apt/lists");
+    let Ok(Some(lists)) = context.system.metadata(lists) else {
+        return false;
+    };
+    let now = context.system.now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs());
+    let read = u64::try_from(lists.modified.seconds).unwrap_or(0);
+    seconds > 0 && now.saturating_sub(read) < seconds
 }
 
 /// The selections that arguments state: as a mapping, as YAML, or as a file in the form of
@@ -344,14 +381,50 @@ impl From<Failure> for CallError {
 }
 
 /// The same for a state, whose name is that of one package.
-pub(crate) fn state_targets(args: &Args) -> Vec<(String, Option<String>)> {
-    if args.given("pkgs").is_some() {
-        return targets(args);
+///
+/// # Errors
+///
+/// When `pkgs` is a text, or names a package twice: Salt refuses both in the same words.
+pub(crate) fn state_targets(args: &Args) -> Result<Vec<(String, Option<String>)>, CallError> {
+    let Some(stated) = args.given("pkgs") else {
+        return Ok(one_target(args));
+    };
+    let found = targets(args);
+    let mut names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let twice = names.windows(2).any(|pair| pair.first() == pair.last());
+    if twice || stated.as_str().is_some() {
+        return Err(CallError::invocation(format!(
+            "You are passing a list of packages that contains duplicated packages names: {}. This cannot be processed. In case you are targeting different versions of the same package, please target them individually",
+            python::str(stated)
+        )));
     }
+    Ok(found)
+}
+
+/// The same for a function, whose name may be several, with commas between them.
+fn call_targets(args: &Args) -> Result<Vec<(String, Option<String>)>, CallError> {
+    match args.given("pkgs") {
+        Some(_) => state_targets(args),
+        None => Ok(targets(args)),
+    }
+}
+
+/// What a state that has no list of packages is about.
+fn one_target(args: &Args) -> Vec<(String, Option<String>)> {
     let version = args.get("version").filter(|version| version.is_true());
     match args.optional_text("name") {
         Some(name) if !name.is_empty() => vec![(name, version.map(python::str))],
         _ => Vec::new(),
+    }
+}
+
+/// The same for a state that takes its list as it comes: a text for a list of letters.
+pub(crate) fn loose_targets(args: &Args) -> Vec<(String, Option<String>)> {
+    match args.given("pkgs") {
+        None => one_target(args),
+        Some(Value::Str(text)) => text.chars().map(|c| (c.to_string(), None)).collect(),
+        Some(_) => targets(args),
     }
 }
 
@@ -436,6 +509,9 @@ pub(crate) fn install(args: &Args, context: &Context<'_>) -> Result<Map, Failure
     if asks_both("pkgs") && asks_both("sources") {
         return Ok(Map::new());
     }
+    if let Some(path) = args.given("debconf").filter(|path| path.is_true()) {
+        answer_questions(context, path)?;
+    }
     let before = manager.installed(context.system, false)?;
     let mut request = Request {
         from: args.optional_text("fromrepo"),
@@ -451,7 +527,7 @@ pub(crate) fn install(args: &Args, context: &Context<'_>) -> Result<Map, Failure
     let mut names: Vec<String> = Vec::new();
     let sources = sources(args);
     if sources.is_empty() {
-        for (name, version) in targets(args) {
+        for (name, version) in call_targets(args)? {
             names.push(name.clone());
             match version {
                 None => request.targets.push(name),
@@ -489,7 +565,11 @@ pub(crate) fn install(args: &Args, context: &Context<'_>) -> Result<Map, Failure
     } else {
         request.files = true;
         for (name, source) in sources {
-            request.targets.push(fetched(context, &name, &source)?);
+            let file = fetched(context, &name, &source)?;
+            if manager == Manager::Apt {
+                lowpkg::control(context.system, std::path::Path::new(&file))?;
+            }
+            request.targets.push(file);
             names.push(name);
         }
     }
@@ -533,37 +613,57 @@ pub(crate) fn install(args: &Args, context: &Context<'_>) -> Result<Map, Failure
     Err(Failure::of("installing", found, &output))
 }
 
+/// Answers the questions that packages will ask.
+fn answer_questions(context: &Context<'_>, path: &Value) -> Result<(), CallError> {
+    if context.system.which("debconf-get-selections").is_none() {
+        return Err(CallError::exception("KeyError", "'debconf.set_file'"));
+    }
+    let call = Args::new().with(path.clone());
+    context.registry.call("debconf.set_file", &call, context)?;
+    Ok(())
+}
+
 /// Names and addresses in the form that `sources` takes.
 pub(crate) fn sources(args: &Args) -> Vec<(String, String)> {
     let Some(Value::List(items)) = args.given("sources") else {
         return Vec::new();
     };
-    items
-        .iter()
-        .filter_map(Value::as_map)
-        .flat_map(|map| {
-            map.iter()
-                .map(|(name, source)| (python::str(name), python::str(source)))
-        })
-        .collect()
+    let mut all: Vec<(String, String)> = Vec::new();
+    for (name, source) in items.iter().filter_map(Value::as_map).flatten() {
+        let (name, source) = (python::str(name), python::str(source));
+        // Of one name the last counts.
+        match all.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = source,
+            None => all.push((name, source)),
+        }
+    }
+    all
 }
 
 /// The path of a package file, fetched if it is not on this machine.
 fn fetched(context: &Context<'_>, name: &str, source: &str) -> Result<String, CallError> {
-    if source.starts_with('/') {
-        if !context.system.exists(std::path::Path::new(source)) {
+    let local = source.strip_prefix("file://").unwrap_or(source);
+    if local.starts_with('/') {
+        if !context.system.exists(std::path::Path::new(local)) {
             return Err(CallError::execution(format!(
-                "{source} does not exist on minion"
+                "{local} does not exist on minion"
             )));
         }
-        return Ok(source.to_owned());
+        return Ok(local.to_owned());
+    }
+    if !source.contains("://") {
+        return Err(CallError::invocation(format!(
+            "Path {source} for package {name} is either not absolute or an invalid protocol"
+        )));
     }
     let args = Args::new().with(source);
-    match context.registry.call("cp.cache_file", &args, context)? {
-        Value::Str(path) if !path.is_empty() => Ok(path),
-        _ => Err(CallError::execution(format!(
+    match context.registry.call("cp.cache_file", &args, context) {
+        Ok(Value::Str(path)) if !path.is_empty() => Ok(path),
+        Ok(_) => Err(CallError::execution(format!(
             "Unable to cache source {source} for package {name}"
         ))),
+        Err(CallError::Exception { message, .. }) => Err(CallError::execution(message)),
+        Err(error) => Err(error),
     }
 }
 
@@ -573,7 +673,7 @@ pub(crate) fn removal(args: &Args, context: &Context<'_>, purge: bool) -> Result
     let before = manager.installed(context.system, false)?;
     let left = manager.installed(context.system, true)?;
     let mut names: Vec<String> = Vec::new();
-    for (asked, _) in targets(args) {
+    for (asked, _) in call_targets(args)? {
         let known = before.keys().chain(left.keys().filter(|_| purge));
         for name in known.filter(|name| **name == asked || crate::fnmatch(name, &asked)) {
             if !names.contains(name) {

@@ -8,6 +8,7 @@ use crate::args::Args;
 use crate::compile::Chunk;
 use crate::context::{Context, MinionData};
 use crate::engine::{self, Mode};
+use crate::pillar;
 use crate::registry::{CallError, Registry};
 use crate::render::json;
 use crate::sources::Roots;
@@ -67,12 +68,21 @@ fn pkg(args: &Args, context: &Context<'_>) -> Answer {
             ),
         )
     })?;
-    let Value::List(chunks) = chunks else {
-        return Ok(chunks);
+    // What is not a list of chunks is a list of complaints.
+    let chunks = match chunks {
+        Value::List(chunks) if chunks.iter().all(|chunk| chunk.as_map().is_some()) => chunks,
+        Value::Map(empty) if empty.is_empty() => Vec::new(),
+        Value::Null => {
+            return Err(CallError::exception(
+                "TypeError",
+                "'NoneType' object is not iterable",
+            ));
+        }
+        complaints => return Ok(complaints),
     };
     let mut minion: MinionData = context.minion.clone();
     if let Some(Value::Map(pillar)) = read(&within("pillar.json"), context)? {
-        minion.pillar = pillar;
+        minion.pillar = pillar::Strategy::of(&minion.config).merge(minion.pillar, pillar);
     }
     if let Some(Value::Map(grains)) = read(&within("roster_grains.json"), context)? {
         minion.grains = grains.into();
@@ -113,6 +123,17 @@ fn pkg(args: &Args, context: &Context<'_>) -> Answer {
 
 /// Unpacks a tarball where only its owner can look.
 fn unpack<'c>(path: &Path, context: &'c Context<'c>) -> Result<Unpacked<'c>, CallError> {
+    /// How a file begins that gzip has written (RFC 1952).
+    const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+    if !context
+        .system
+        .read(path)?
+        .unwrap_or_default()
+        .starts_with(&GZIP)
+    {
+        return Err(CallError::exception("ReadError", "not a gzip file"));
+    }
     let mut random = [0; 8];
     context.system.random(&mut random);
     let name = format!("salt-{:016x}", u64::from_le_bytes(random));
@@ -123,7 +144,7 @@ fn unpack<'c>(path: &Path, context: &'c Context<'c>) -> Result<Unpacked<'c>, Cal
         context,
     };
     let command = Command::new("tar")
-        .args(["--extract", "--no-same-owner", "--file"])
+        .args(["--extract", "--gzip", "--no-same-owner", "--file"])
         .arg(path.as_os_str())
         .arg("--directory")
         .arg(unpacked.path.as_os_str());

@@ -1,4 +1,8 @@
 //! Several states that ask for packages, made one call of the package manager.
+//!
+//! Which states are joined is Salt's choice (3008.3), recorded. What becomes of the first
+//! of them is not: Salt leaves its own package out and reports success all the same, and
+//! stumbles over lists with versions. Here it is installed with the others.
 
 use salt_proto::{Map, Value};
 
@@ -50,20 +54,104 @@ fn joined(low: &mut Map, rest: &mut [Map]) {
     let mut all = items(low);
     let alike = |other: &Map| {
         let same = |key: &str| other.get(key) == low.get(key);
-        same("state") && same("fun") && same("fromrepo") && list_of(other) == list
+        let refuses = other
+            .get("aggregate")
+            .is_some_and(|stated| !stated.is_true());
+        same("state")
+            && same("fun")
+            && same("fromrepo")
+            && list_of(other) == list
+            && !other.contains_key("hold")
+            && !refuses
     };
-    for other in rest {
-        if other.get("__agg__").is_some_and(Value::is_true) || !alike(other) {
+    let waits = waiting_for(low, rest);
+    let mut joins = false;
+    for (other, waits) in rest.iter_mut().zip(waits) {
+        if other.get("__agg__").is_some_and(Value::is_true) || waits || !alike(other) {
             continue;
         }
-        for item in items(other) {
+        let more = items(other);
+        if more.iter().any(|item| is_at_odds(item, &all)) {
+            continue;
+        }
+        for item in more {
             if !all.contains(&item) {
                 all.push(item);
             }
         }
+        joins = true;
         other.insert("__agg__", true);
     }
-    low.insert(list, Value::List(all));
+    if joins {
+        low.insert(list, Value::List(all));
+        low.remove("version");
+    }
+}
+
+/// Whether a list asks for the package of an item, but otherwise.
+fn is_at_odds(item: &Value, all: &[Value]) -> bool {
+    let name = |item: &Value| match item {
+        Value::Map(map) => map.keys().next().cloned(),
+        other => Some(other.clone()),
+    };
+    let wanted = name(item);
+    all.iter()
+        .any(|known| known != item && name(known) == wanted)
+}
+
+/// Which chunks have to wait for one: those that it names with `prereq`, those that name
+/// it, and those that name these.
+fn waiting_for(low: &Map, rest: &[Map]) -> Vec<bool> {
+    const KINDS: [&str; 9] = [
+        "require",
+        "require_any",
+        "watch",
+        "watch_any",
+        "onchanges",
+        "onchanges_any",
+        "onfail",
+        "onfail_any",
+        "onfail_all",
+    ];
+    let named = |by: &Map, kind: &str, chunk: &Map| {
+        let list = by.get(kind).and_then(Value::as_list).unwrap_or_default();
+        list.iter().any(|one| refers_to(one, chunk))
+    };
+    let mut waits: Vec<bool> = rest
+        .iter()
+        .map(|other| named(low, "prereq", other))
+        .collect();
+    loop {
+        let before = waits.clone();
+        for (at, other) in rest.iter().enumerate() {
+            let waiting = rest.iter().zip(&before).filter(|(_, waits)| **waits);
+            let mut earlier = waiting.map(|(chunk, _)| chunk).chain([low]);
+            let is_late = earlier.any(|earlier| {
+                KINDS.iter().any(|kind| named(other, kind, earlier))
+                    || named(earlier, "prereq", other)
+            });
+            if let Some(slot) = waits.get_mut(at) {
+                *slot |= is_late;
+            }
+        }
+        if waits == before {
+            return waits;
+        }
+    }
+}
+
+/// Whether a requisite means a chunk: by module and id or name, by the id alone, or by
+/// its SLS.
+fn refers_to(requisite: &Value, chunk: &Map) -> bool {
+    let is = |key: &str, value: &Value| chunk.get(key) == Some(value);
+    let Some(pairs) = requisite.as_map() else {
+        return is("__id__", requisite);
+    };
+    pairs.iter().any(|(module, name)| match module.as_str() {
+        Some("sls") => is("__sls__", name),
+        Some("id") => is("__id__", name),
+        _ => is("state", module) && (is("__id__", name) || is("name", name)),
+    })
 }
 
 #[cfg(test)]
@@ -108,6 +196,35 @@ mod tests {
         let one = |name: &str, version: &str| Value::from(Map::from([(name, version)]));
         let wanted: Value = [one("a", "1"), one("b", "2")].into_iter().collect();
         assert_eq!(own.get("pkgs"), Some(&wanted));
+    }
+
+    #[test]
+    fn what_waits_for_the_first_is_not_joined_nor_what_refuses() {
+        let needs = |module: &str, name: &str| -> Map {
+            let one = Value::from(Map::from([(module, name)]));
+            Map::from([("require", [one].into_iter().collect::<Value>())])
+        };
+        let named = |low: Map| low_with_id(low);
+        let mut own = named(low("installed", "a", Map::new()));
+        let mut step = named(low("nop", "step", needs("pkg", "a")));
+        step.insert("state", "test");
+        let mut rest = [
+            named(low("installed", "b", needs("pkg", "a"))),
+            step,
+            named(low("installed", "c", needs("test", "step"))),
+            named(low("installed", "d", needs("test", "elsewhere"))),
+            named(low("installed", "e", Map::from([("hold", false)]))),
+            named(low("installed", "f", Map::from([("aggregate", false)]))),
+            named(low("installed", "a", Map::from([("version", "1")]))),
+        ];
+        joined(&mut own, &mut rest);
+        assert_eq!(own.get("pkgs"), Some(&list(&["a", "d"])));
+    }
+
+    fn low_with_id(mut low: Map) -> Map {
+        let id = low.get("name").cloned().unwrap_or_default();
+        low.insert("__id__", id);
+        low
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use salt_proto::{Map, Value};
 
-use super::{Answer, manager};
+use super::{Answer, Targets, manager};
 use crate::args::Args;
 use crate::context::Context;
 use crate::functions::pkg::change as tools;
@@ -21,22 +21,19 @@ pub(super) fn register(registry: &mut Registry) {
             if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
                 return Ok(Plan::unchanged("No packages to be held provided"));
             }
-            let wanted: Vec<String> = names(args);
+            let wanted = names(args);
             let now = held_now(check)?;
-            let hold = wanted
-                .iter()
-                .filter(|name| !now.contains(name))
-                .cloned()
+            let hold = tools::loose_targets(args)
+                .into_iter()
+                .filter(|(name, _)| !now.contains(name))
                 .collect();
             let free = if args.is_true("replace") {
-                now.iter()
-                    .filter(|name| !wanted.contains(name))
-                    .cloned()
-                    .collect()
+                let others = now.into_iter().filter(|name| !wanted.contains(name));
+                others.map(|name| (name, None)).collect()
             } else {
                 Vec::new()
             };
-            plan(hold, free, &tools::state_targets(args))
+            plan(hold, free)
         },
     );
     registry.add_state(
@@ -44,19 +41,39 @@ pub(super) fn register(registry: &mut Registry) {
         "unheld(name, version=None, pkgs=None, all=False, **kwargs)",
         "Makes sure that packages can be upgraded.",
         |args, check| {
-            let wanted = names(args);
             let all = args.is_true("all");
+            if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) && !all {
+                return Ok(Plan::unchanged("No packages to be unheld provided"));
+            }
+            let wanted = names(args);
+            // Salt looks for the version where it is not.
+            let versioned = args
+                .given("pkgs")
+                .and_then(Value::as_list)
+                .unwrap_or_default();
+            let versioned: Vec<String> = versioned
+                .iter()
+                .filter_map(Value::as_map)
+                .flat_map(Map::keys)
+                .map(python::str)
+                .collect();
             let free = held_now(check)?
                 .into_iter()
                 .filter(|name| all || wanted.contains(name))
+                .map(|name| {
+                    let is_versioned = versioned.contains(&name)
+                        || args.given("pkgs").is_none() && args.given("version").is_some();
+                    let version = is_versioned.then(|| "None".to_owned());
+                    (name, version)
+                })
                 .collect();
-            plan(Vec::new(), free, &[])
+            plan(Vec::new(), free)
         },
     );
 }
 
 fn names(args: &Args) -> Vec<String> {
-    tools::state_targets(args)
+    tools::loose_targets(args)
         .into_iter()
         .map(|(name, _)| name)
         .collect()
@@ -73,16 +90,15 @@ fn held_now(check: &Check<'_>) -> Result<Vec<String>, CallError> {
 }
 
 /// Salt's dry run calls this a success, without changes.
-fn plan(hold: Vec<String>, free: Vec<String>, stated: &[(String, Option<String>)]) -> Answer {
+fn plan(hold: Targets, free: Targets) -> Answer {
     if hold.is_empty() && free.is_empty() {
         return Ok(Plan::unchanged("No changes made"));
     }
-    let lines = |what: &str, names: &[String]| -> Vec<String> {
-        names
+    let lines = |what: &str, targets: &Targets| -> Vec<String> {
+        targets
             .iter()
-            .map(|name| {
-                let version = stated.iter().find(|(asked, _)| asked == name);
-                let version = version.and_then(|(_, version)| version.as_ref());
+            .map(|(name, version)| {
+                let version = version.as_ref();
                 let version = version.map(|version| format!(" (version = {version})"));
                 let version = version.unwrap_or_default();
                 format!("The following package would be {what}: {name}{version}")
@@ -91,6 +107,9 @@ fn plan(hold: Vec<String>, free: Vec<String>, stated: &[(String, Option<String>)
     };
     let mut would = lines("held", &hold);
     would.extend(lines("unheld", &free));
+    let bare =
+        |targets: Targets| -> Vec<String> { targets.into_iter().map(|(name, _)| name).collect() };
+    let (hold, free) = (bare(hold), bare(free));
     let mut said: Vec<String> = hold
         .iter()
         .map(|name| format!("Package {name} is now being held"))

@@ -2,7 +2,7 @@
 
 use salt_proto::{Map, Value};
 
-use super::{Answer, joined, known, manager, refresh, wants_refresh};
+use super::{Answer, REFRESHED, joined, known, manager, refresh, wants_refresh};
 use crate::args::Args;
 use crate::functions::pkg::change::{self as tools, Failure, changes as differences};
 use crate::functions::pkg::compare;
@@ -27,16 +27,55 @@ pub(super) fn register(registry: &mut Registry) {
     );
 }
 
-fn latest(args: &Args, check: &Check<'_>) -> Answer {
+/// The lists of packages are read before anything is compared with them; a dry run, which
+/// writes nothing, compares with those there are.
+pub(super) fn refreshed(
+    args: &Args,
+    check: &Check<'_>,
+    due: bool,
+    problem: &'static str,
+    state: fn(Manager, &Args, &Check<'_>) -> Answer,
+) -> Answer {
     let manager = manager(check, "pkg.latest")?;
+    let plan = state(manager, args, check)?;
+    if check.is_test() || !due {
+        return Ok(plan);
+    }
+    let (args, low) = (args.clone(), check.low.clone());
+    Ok(Plan::change(plan.comment, plan.changes, move |context| {
+        if let Err(error) = refresh(context, manager, Some(true)) {
+            return Ok(Done::failed(format!("{problem}{error}")));
+        }
+        let check = Check::new(context, &low, false);
+        let outcome = state(manager, &args, &check)?.carry_out(context)?;
+        Ok(Done::with_comment(outcome.comment)
+            .changes(outcome.changes)
+            .result(outcome.result))
+    }))
+}
+
+fn latest(args: &Args, check: &Check<'_>) -> Answer {
     if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
         return Ok(Plan::unchanged("No packages to install provided"));
     }
+    let due = wants_refresh(args).unwrap_or_else(|| check.note(REFRESHED).is_none());
+    refreshed(
+        args,
+        check,
+        due,
+        "An error was encountered while checking the newest available version of package(s): ",
+        newest,
+    )
+}
+
+fn newest(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
     let installed = manager.installed(check.system, false)?;
     let (mut pending, mut current) = (Vec::new(), Vec::new());
     let mut unknown = Vec::new();
-    for (name, _) in tools::state_targets(args) {
-        let now = known(&installed, &name).cloned();
+    for (name, _) in tools::state_targets(args)? {
+        // Salt asks for an architecture by a name that is in no answer.
+        let foreign = manager == Manager::Apt && name.contains(':');
+        let now = known(&installed, &name).filter(|_| !foreign).cloned();
         match (manager.candidate(check.system, &name), now) {
             (None, None) => unknown.push(format!("No information found for '{name}'.")),
             (Some(offered), Some(now))
@@ -107,19 +146,12 @@ fn latest(args: &Args, check: &Check<'_>) -> Answer {
     for (key, value) in args.keywords() {
         call = call.keyword(&python::str(key), value.clone());
     }
-    let wants_refresh = wants_refresh(args);
     Ok(Plan::change(comment, changes, move |context| {
-        let installed = refresh(context, manager, wants_refresh)
-            .map_err(Failure::from)
-            .and_then(|()| tools::install(&call, context));
-        let changed = match installed {
+        let changed = match tools::install(&call, context) {
             Ok(changed) => changed,
-            Err(Failure::Call(error @ CallError::Execution(_))) => {
-                return Ok(Done::failed(format!(
-                    "An error was encountered while checking the newest available version of package(s): {error}"
-                )));
+            Err(Failure::Call(error)) if !matches!(error, CallError::Execution(_)) => {
+                return Err(error);
             }
-            Err(Failure::Call(error)) => return Err(error),
             Err(failure) => {
                 let error = CallError::from(failure);
                 return Ok(Done::failed(format!(
@@ -142,7 +174,9 @@ fn latest(args: &Args, check: &Check<'_>) -> Answer {
                 joined(failed)
             ),
         }];
-        let done = names.iter().filter(|name| changed.contains_key(name.as_str()));
+        let done = names
+            .iter()
+            .filter(|name| changed.contains_key(name.as_str()));
         let done: Vec<String> = done.cloned().collect();
         for (what, which) in [
             ("were successfully installed/upgraded", done),
@@ -153,15 +187,18 @@ fn latest(args: &Args, check: &Check<'_>) -> Answer {
             }
         }
         Ok(Done::with_comment(parts.join(" "))
-        .changes(Changes::from(changed))
-        .result(false))
+            .changes(Changes::from(changed))
+            .result(false))
     })
     .when_testing(would)
     .test_changes(shows))
 }
 
 fn up_to_date(args: &Args, check: &Check<'_>) -> Answer {
-    let manager = manager(check, "pkg.uptodate")?;
+    refreshed(args, check, args.is_true("refresh"), "", upgraded)
+}
+
+fn upgraded(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
     let dist = args
         .keywords()
         .get("dist_upgrade")
@@ -170,10 +207,20 @@ fn up_to_date(args: &Args, check: &Check<'_>) -> Answer {
         Ok(upgrades) => upgrades,
         Err(error) => return Ok(Plan::fail(error.to_string())),
     };
-    let everything = upgrades.clone();
+    // Salt asks what a thorough upgrade would do, and does one only when told to.
+    let thorough = args
+        .keywords()
+        .get("dist_upgrade")
+        .is_some_and(Value::is_true);
+    let everything = if thorough == dist {
+        upgrades.clone()
+    } else {
+        manager.upgrades(check.system, thorough).unwrap_or_default()
+    };
     let only = match args.given("pkgs") {
+        // A text is no list of packages, and none is everything.
+        Some(Value::Str(_)) | None => Vec::new(),
         Some(_) => tools::targets(args),
-        None => Vec::new(),
     };
     if !only.is_empty() {
         upgrades.retain(|name, offered| {
@@ -199,21 +246,18 @@ fn up_to_date(args: &Args, check: &Check<'_>) -> Answer {
     };
     let shows = changes_of(&upgrades);
     // apt-get upgrades everything, also for Salt.
-    let whole = only.is_empty() || manager == Manager::Apt;
+    let asks_for_all = only.is_empty();
+    let whole = asks_for_all || manager == Manager::Apt;
     let changes = if whole {
         changes_of(&everything)
     } else {
         shows.clone()
     };
-    let wants_refresh = args.is_true("refresh");
     Ok(
         Plan::change("Upgrade ran successfully", changes, move |context| {
-            if wants_refresh {
-                manager.refresh(context)?;
-            }
             let call = if whole {
                 let mut call = Args::new().keyword("refresh", false);
-                if dist {
+                if thorough {
                     call = call.keyword("dist_upgrade", true);
                 }
                 context.registry.call("pkg.upgrade", &call, context)
@@ -235,7 +279,7 @@ fn up_to_date(args: &Args, check: &Check<'_>) -> Answer {
                 .filter(|name| !changed.contains_key(name))
                 .cloned()
                 .collect();
-            if left.is_empty() {
+            if left.is_empty() || asks_for_all {
                 return Ok(Done::as_planned().changes(Changes::from(changed)));
             }
             Ok(Done::with_comment(format!(

@@ -35,13 +35,15 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
         Default::default()
     };
     let (mut there, mut missing) = (Vec::new(), Vec::new());
+    let mut targets = Vec::new();
     let mut absent_text = "All specified packages are already absent";
     let own = check.minion.grains.str("osarch").unwrap_or_default();
     let normalizes = args.get("normalize").is_none_or(Value::is_true);
-    for (mut name, version) in tools::state_targets(args) {
+    for (mut name, version) in tools::state_targets(args)? {
         if normalizes {
             name = without_arch_on(manager, own, &name).to_owned();
         }
+        targets.push(name.clone());
         if version.is_some() && installed.contains_key(&name) {
             absent_text = "All specified packages (matching specified versions) are already absent";
         }
@@ -88,7 +90,13 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
     };
     let verb = if purge { "purge" } else { "remove" };
     let mut after = installed.clone();
-    match manager.simulate(check.system, verb, &there) {
+    // Once one of them goes, all go, whatever versions were named.
+    let known_now: Vec<String> = targets
+        .iter()
+        .filter(|name| installed.contains_key(*name) || left.contains_key(*name))
+        .cloned()
+        .collect();
+    match manager.simulate(check.system, verb, &known_now) {
         Some(steps) => {
             for (name, version) in steps {
                 match version {
@@ -97,19 +105,19 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
                 };
             }
         }
-        None => after.retain(|name, _| !there.contains(name)),
+        None => after.retain(|name, _| !known_now.contains(name)),
     }
     let gone = differences(&installed, &after);
     let changes = if purge {
         let mut kept = left.clone();
-        kept.retain(|name, _| !there.contains(name));
+        kept.retain(|name, _| !known_now.contains(name));
         Changes::none()
             .with("removed", differences(&left, &kept))
             .with("installed", gone)
     } else {
         Changes::from(gone)
     };
-    let names: Value = there.iter().collect();
+    let names: Value = targets.iter().collect();
     Ok(Plan::change(comment, changes, move |context| {
         let call = Args::new().keyword("pkgs", names);
         let changed = match tools::removal(&call, context, purge) {

@@ -71,7 +71,11 @@ const ATTRIBUTES: [(&str, Attribute); 30] = [
     ("ionice", |one| Some(ionice(one))),
     ("memory_full_info", |one| {
         let mut all: Vec<u64> = one.memory().to_vec();
-        let table = one.file("smaps_rollup");
+        let table = match one.machine.text(&one.place("smaps_rollup")) {
+            Ok(table) => table.unwrap_or_default(),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return None,
+            Err(_) => String::new(),
+        };
         let own = ["Private_Clean", "Private_Dirty", "Private_Hugetlb"];
         all.push(own.into_iter().map(|key| kibibytes(&table, key)).sum());
         all.push(kibibytes(&table, "Pss"));
@@ -87,7 +91,7 @@ const ATTRIBUTES: [(&str, Attribute); 30] = [
         Some(percent(resident, usage::memory(one.machine, "MemTotal")).into())
     }),
     ("name", |one| Some(one.name().into())),
-    ("net_connections", |one| Some(connections(one))),
+    ("net_connections", connections),
     ("nice", |one| {
         Some(one.field(19).parse::<i64>().unwrap_or(0).into())
     }),
@@ -103,7 +107,7 @@ const ATTRIBUTES: [(&str, Attribute); 30] = [
     ("num_threads", |one| {
         Some(one.stated("Threads")?.parse::<u64>().ok()?.into())
     }),
-    ("open_files", |one| Some(open_files(one))),
+    ("open_files", open_files),
     ("pid", |one| Some(one.pid.into())),
     ("ppid", |one| Some(one.number(4).into())),
     ("status", |one| Some(one.status().into())),
@@ -258,7 +262,7 @@ fn memory_maps(one: &Process<'_>) -> Option<Value> {
 }
 
 /// The TCP and UDP sockets: number, family, kind, both ends and the state.
-fn connections(one: &Process<'_>) -> Value {
+fn connections(one: &Process<'_>) -> Option<Value> {
     const STATES: [&str; 12] = [
         "NONE",
         "ESTABLISHED",
@@ -274,7 +278,7 @@ fn connections(one: &Process<'_>) -> Value {
         "CLOSING",
     ];
     let sockets: Vec<(u32, String)> = one
-        .descriptors()
+        .open()?
         .into_iter()
         .filter_map(|(number, target)| {
             let inode = target.strip_prefix("socket:[")?.strip_suffix(']')?;
@@ -315,7 +319,7 @@ fn connections(one: &Process<'_>) -> Value {
             all.push(row.into_iter().collect());
         }
     }
-    Value::List(all)
+    Some(Value::List(all))
 }
 
 /// One end of a connection as the kernel writes it: words of memory in its own byte
@@ -346,9 +350,9 @@ fn end(text: &str) -> Value {
 }
 
 /// The regular files it has open: path, number, position, how, and the flags.
-fn open_files(one: &Process<'_>) -> Value {
+fn open_files(one: &Process<'_>) -> Option<Value> {
     let mut all = Vec::new();
-    for (number, path) in one.descriptors() {
+    for (number, path) in one.open()? {
         let place = Path::new(&path);
         let is_file =
             matches!(one.machine.metadata(place), Ok(Some(found)) if found.kind == FileKind::File);
@@ -382,7 +386,7 @@ fn open_files(one: &Process<'_>) -> Value {
         ];
         all.push(row.into_iter().collect());
     }
-    Value::List(all)
+    Some(Value::List(all))
 }
 
 /// The device of its terminal, by the numbers of the device.

@@ -1,5 +1,6 @@
 //! One process, as `/proc` shows it (`proc(5)`).
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{numbers, text};
@@ -168,24 +169,28 @@ impl<'a> Process<'a> {
         [of(1), of(0), of(2), of(3), of(4), of(5), of(6)]
     }
 
-    /// Its open files: number and what the link says.
-    pub(super) fn descriptors(&self) -> Vec<(u32, String)> {
-        let place = self.place("fd");
-        let mut numbers: Vec<u32> = self
-            .machine
-            .list(&place)
-            .unwrap_or_default()
+    /// The numbers of its open files, sorted.
+    pub(super) fn descriptors(&self) -> Vec<u32> {
+        let names = self.machine.list(&self.place("fd")).unwrap_or_default();
+        let mut numbers: Vec<u32> = names
             .iter()
             .filter_map(|name| name.to_str()?.parse().ok())
             .collect();
         numbers.sort_unstable();
-        let target = |number: u32| {
-            let link = self.machine.read_link(&place.join(number.to_string()));
-            (
-                number,
-                link.map_or_else(|_| String::new(), |to| to.display().to_string()),
-            )
-        };
-        numbers.into_iter().map(target).collect()
+        numbers
+    }
+
+    /// Its open files: number and what the link says. Nothing when we may not know.
+    pub(super) fn open(&self) -> Option<Vec<(u32, String)>> {
+        let mut all = Vec::new();
+        for number in self.descriptors() {
+            match self.machine.read_link(&self.place(&format!("fd/{number}"))) {
+                Ok(target) => all.push((number, target.display().to_string())),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
+                // Closed in the meantime.
+                Err(_) => {}
+            }
+        }
+        Some(all)
     }
 }

@@ -7,6 +7,7 @@
 //! beside them).
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -56,6 +57,8 @@ pub struct Mode {
 pub struct Report {
     /// The entries by tag, in the order they came about.
     pub entries: IndexMap<String, Map>,
+    /// Where a dry run that was exact would have written: directories without links.
+    pub(crate) places: Vec<PathBuf>,
 }
 
 impl Report {
@@ -118,7 +121,13 @@ pub fn run(chunks: &[Chunk], context: &Context<'_>, mode: &Mode) -> Result<Repor
         return run_on(chunks, context, mode, None);
     }
     let rehearsal = Rehearsal::new(context.system);
-    run_on(chunks, &context.on(&rehearsal), mode, Some(&rehearsal))
+    let mut report = run_on(chunks, &context.on(&rehearsal), mode, Some(&rehearsal))?;
+    let cache = context.setting("cachedir").map(Path::new);
+    report.places = rehearsal.places();
+    report
+        .places
+        .retain(|place| cache.is_none_or(|cache| !place.starts_with(cache)));
+    Ok(report)
 }
 
 fn run_on(

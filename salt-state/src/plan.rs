@@ -7,6 +7,7 @@ use salt_proto::{Map, Value};
 
 use crate::context::Context;
 use crate::registry::CallError;
+use crate::system::{Places, Steady};
 
 /// What differs, in the shape Salt reports it: an ordered mapping.
 ///
@@ -207,6 +208,8 @@ pub struct Plan {
     pub raw: Option<Value>,
     /// What carries it out; `None` when there is nothing to do.
     pub apply: Option<Apply>,
+    /// Where the paths led that the check looked at.
+    pub(crate) places: Option<Places>,
     /// What a rehearsal does instead of that.
     instead: Option<Apply>,
 }
@@ -240,6 +243,7 @@ impl Plan {
             extra: Map::new(),
             raw: None,
             apply: None,
+            places: None,
             instead: None,
         }
     }
@@ -372,7 +376,16 @@ impl Plan {
             raw: self.raw,
         };
         if let Some(apply) = self.apply {
-            let done = apply(context)?;
+            let done = match self.places {
+                None => apply(context)?,
+                Some(places) => {
+                    let steady = Steady::new(context.system, places);
+                    let inner = context.on(&steady);
+                    let done = apply(&inner);
+                    context.set_retcode(inner.retcode());
+                    done?
+                }
+            };
             if let Some(result) = done.result {
                 outcome.result = result;
             }

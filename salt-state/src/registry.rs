@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::foreign::{Catalog, Described, Foreign, ForeignKind};
 use crate::plan::{Changes, Done, Plan};
 use crate::states::{Check, ModAggregate, ModInit, State};
-use crate::system::Observe;
+use crate::system::{Observe, Watched};
 
 /// Something that `salt['x.y']` in a template, `salt '*' x.y` and `salt-call x.y` can call.
 ///
@@ -499,10 +499,20 @@ impl Registry {
                 None => Err(CallError::Unavailable(name.to_owned())),
             };
         };
-        match entry.signature.get() {
-            Some(signature) => entry.state.check(&signature.bind(args)?, check),
-            None => entry.state.check(args, check),
-        }
+        let watched = Watched::new(check.system);
+        let plan = {
+            let check = check.seen_through(&watched);
+            match entry.signature.get() {
+                Some(signature) => entry.state.check(&signature.bind(args)?, &check),
+                None => entry.state.check(args, &check),
+            }
+        };
+        plan.map(|mut plan| {
+            if plan.is_change() {
+                plan.places = Some(watched.into_places());
+            }
+            plan
+        })
     }
 
     /// Adds or replaces a function that takes its arguments as they come.

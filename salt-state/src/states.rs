@@ -228,6 +228,19 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// The same with another way to look at the machine.
+    pub(crate) fn seen_through<'b>(&'b self, system: &'b dyn Observe) -> Check<'b> {
+        Check {
+            system,
+            minion: self.minion,
+            sources: self.sources,
+            low: self.low,
+            run: self.run,
+            context: self.context,
+            test: self.test,
+        }
+    }
+
     /// The same as part of a run.
     pub(crate) fn among(self, run: &'a [Map]) -> Self {
         Self { run, ..self }

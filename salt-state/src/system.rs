@@ -30,6 +30,7 @@ mod probe;
 mod record;
 mod rehearsal;
 mod rooted;
+mod steady;
 
 pub use accounts::{Group, User};
 pub use asking::Asking;
@@ -46,6 +47,7 @@ pub use probe::{Protocol, addresses_of};
 pub use record::{Action, Recorder};
 pub use rehearsal::Rehearsal;
 pub use rooted::Rooted;
+pub(crate) use steady::{Places, Steady, Watched};
 
 /// The most [`Observe::read`] takes into memory: 256 MiB. Larger files are read
 /// through [`Observe::open`].
@@ -53,8 +55,8 @@ pub const READ_LIMIT: u64 = 256 << 20;
 
 /// Asking the machine. Nothing here changes it.
 ///
-/// A path that does not exist is `None` where the answer is optional, because most
-/// callers have something to do then; every other failure is an [`io::Error`] with
+/// A path that does not exist, or cannot (links that lead round, a name that is too long),
+/// is `None` where the answer is optional, because most callers have something to do then; every other failure is an [`io::Error`] with
 /// its errno kept, from which [`errno_text`] makes Python's wording.
 pub trait Observe: Send + Sync {
     /// Facts about what a path leads to; symbolic links are followed.
@@ -239,6 +241,9 @@ pub struct WriteOptions {
     pub gid: Option<u32>,
     /// Write to where a symbolic link leads instead of replacing the link.
     pub follow: bool,
+    /// The directories in the path are no links: one that is a link by now is an error
+    /// (`ELOOP`). Where a system has no means for that it is as if it were not stated.
+    pub no_links: bool,
 }
 
 impl WriteOptions {

@@ -192,6 +192,38 @@ pub(crate) fn decode(bytes: &[u8], encoding: &str) -> Result<String, String> {
     }
 }
 
+/// As [`decode`], with U+FFFD for what is none of the encoding's.
+///
+/// # Errors
+///
+/// An encoding that is not known, in Python's words.
+pub(crate) fn decode_lossy(bytes: &[u8], encoding: &str) -> Result<String, String> {
+    Ok(match kind(encoding)? {
+        Kind::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
+        Kind::Ascii => bytes
+            .iter()
+            .map(|byte| match byte.is_ascii() {
+                true => char::from(*byte),
+                false => char::REPLACEMENT_CHARACTER,
+            })
+            .collect(),
+        Kind::Utf16(order) => {
+            let (big, bytes) = ordered(bytes, order, &[0xff, 0xfe], &[0xfe, 0xff]);
+            let units = bytes.chunks(2).map(|pair| match pair {
+                [a, b] if big => u16::from_be_bytes([*a, *b]),
+                [a, b] => u16::from_le_bytes([*a, *b]),
+                _ => 0xfffd,
+            });
+            char::decode_utf16(units)
+                .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+                .collect()
+        }
+        _ => {
+            decode(bytes, encoding).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned())
+        }
+    })
+}
+
 fn ordered<'b>(bytes: &'b [u8], order: Order, little: &[u8], big: &[u8]) -> (bool, &'b [u8]) {
     match order {
         Order::Big => (true, bytes),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use salt_proto::{Map, Value};
 
-use super::hash::{Checksum, extract};
+use super::hash::{BadChecksum, Checksum, extract};
 use crate::context::Context;
 use crate::python;
 use crate::registry::CallError;
@@ -172,8 +172,7 @@ pub(crate) fn download_changed(
     known: Option<&str>,
     context: &Context<'_>,
 ) -> Result<Changed, Failure> {
-    // The head goes where messages go, the body alone to standard output.
-    let mut options = vec!["-D".to_owned(), "/dev/stderr".to_owned()];
+    let mut options = Vec::new();
     if let Some(known) = known {
         let known: String = known.chars().filter(|c| !c.is_control()).collect();
         options.extend(["-H".to_owned(), format!("If-None-Match: {known}")]);
@@ -208,9 +207,13 @@ fn curl(
     context: &Context<'_>,
 ) -> Result<Output, Failure> {
     try_curl(url, verify_ssl, options, context).map_err(|reason| {
-        let shown = redacted(url);
-        Failure::Foreseen(format!(
-            "Failed to cache {shown}: Error: {reason} reading {shown}"
+        // Without the address, which may have a name and password in it.
+        let path = url.split_once("://").map_or("", |(_, rest)| rest);
+        let path = path.find('/').map_or("", |at| &path[at..]);
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        Failure::Exception(CallError::exception(
+            "salt.exceptions.MinionError",
+            format!("Error: {reason} reading {path}"),
         ))
     })
 }
@@ -221,9 +224,23 @@ fn try_curl(
     options: &[String],
     context: &Context<'_>,
 ) -> Result<Output, String> {
-    const BAD_CERTIFICATE: i32 = 60;
+    let seconds = |key: &str, default: f64| {
+        let stated = match context.minion.config.get(key) {
+            Some(Value::Int(stated)) => Some(*stated as f64),
+            Some(Value::Float(stated)) => Some(*stated),
+            _ => None,
+        };
+        stated
+            .filter(|stated| stated.is_finite() && *stated > 0.0)
+            .unwrap_or(default)
+            .to_string()
+    };
+    // The head goes where messages go, the body alone to standard output.
     let mut command = Command::new("curl")
-        .args(["-sSL", "--fail", "--max-time", "3600"])
+        .args(["-sSL", "--fail", "-D", "/dev/stderr", "--connect-timeout"])
+        .arg(seconds("http_connect_timeout", 20.0))
+        .arg("--max-time")
+        .arg(seconds("http_request_timeout", 3600.0))
         .args(options);
     if !verify_ssl {
         command = command.arg("-k");
@@ -237,14 +254,45 @@ fn try_curl(
     if output.is_success() {
         return Ok(output);
     }
-    if output.exit.code() == BAD_CERTIFICATE {
-        return Err("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed".to_owned());
-    }
     let said = output.stderr_text();
-    Err(match said.rsplit_once("returned error: ") {
-        Some((_, code)) => format!("HTTP {}", code.trim()),
-        None => said.trim().trim_start_matches("curl: ").to_owned(),
-    })
+    Err(refusal(output.exit.code(), &said))
+}
+
+/// What Salt says of a transfer that failed, from what curl says of it.
+fn refusal(code: i32, said: &str) -> String {
+    let message = said
+        .rsplit_once("curl: ")
+        .map_or(said, |(_, message)| message)
+        .trim();
+    match code {
+        3 | 6 => "[Errno -2] Name or service not known".to_owned(),
+        7 if message.contains("route to host") => "[Errno 113] No route to host".to_owned(),
+        7 => "[Errno 111] Connection refused".to_owned(),
+        18 | 52 | 56 => "Connection closed".to_owned(),
+        22 => {
+            let status = said.lines().rfind(|line| line.starts_with("HTTP/"));
+            let status = status.and_then(|line| line.split_once(' '));
+            match status.map(|(_, status)| status.trim()) {
+                Some(status) => match status.split_once(' ') {
+                    Some((code, reason)) => format!("HTTP {code}: {reason}"),
+                    None => format!("HTTP {status}: Unknown"),
+                },
+                None => match message.rsplit_once("returned error: ") {
+                    Some((_, code)) => format!("HTTP {}", code.trim()),
+                    None => message.to_owned(),
+                },
+            }
+        }
+        28 if message.contains("onnect") => "Timeout while connecting".to_owned(),
+        28 => "Timeout during request".to_owned(),
+        35 if message.contains("routines::") => {
+            let reason = message.rsplit_once("::").map_or("", |(_, reason)| reason);
+            let name = reason.to_uppercase().replace(' ', "_");
+            format!("[SSL: {name}] {reason}")
+        }
+        60 => "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed".to_owned(),
+        _ => message.to_owned(),
+    }
 }
 
 /// The source to use with the checksum that belongs to it: of a list the first that is
@@ -260,7 +308,11 @@ pub(crate) fn choose(
     };
     let there = |url: &str| -> Result<bool, Failure> {
         if let Some(path) = local_path(url) {
-            return Ok(path.is_absolute() && context.system.exists(&path));
+            if path.is_absolute() || url.is_empty() || scheme(url).is_some() {
+                return Ok(path.is_absolute() && context.system.exists(&path));
+            }
+            // Without a root it is looked for in the tree, and not taken from there.
+            return Ok(content(&format!("salt://{url}"), saltenv, context)?.is_some());
         }
         if is_remote(url) {
             let command =
@@ -270,7 +322,16 @@ pub(crate) fn choose(
                 .query(&command)
                 .is_ok_and(|output| output.is_success()));
         }
-        Ok(content(url, saltenv, context)?.is_some())
+        if content(url, saltenv, context)?.is_some() {
+            return Ok(true);
+        }
+        // A directory is there, though it will not do.
+        let path = tree_path(url).trim_matches('/');
+        let directories = match context.sources {
+            Some(sources) if !path.is_empty() => sources.directories(saltenv).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        Ok(directories.iter().any(|known| known == path))
     };
     for one in all {
         match one {
@@ -312,26 +373,54 @@ pub(crate) fn checksum(
     verify_ssl: bool,
     context: &Context<'_>,
 ) -> Result<Checksum, Failure> {
-    let is_file = scheme(source_hash).is_some() || source_hash.starts_with('/');
+    let is_file = matches!(scheme(source_hash), Some("salt" | "file"))
+        || is_remote(source_hash)
+        || source_hash.starts_with('/');
     if !is_file {
-        return Checksum::parse(source_hash).ok_or_else(|| bad_hash(source_hash));
+        return Checksum::parse(source_hash).map_err(|bad| match bad {
+            BadChecksum::Format => bad_hash(source_hash),
+            BadChecksum::Kind(text) => Failure::Foreseen(text),
+        });
     }
     let Some(text) = fetched(source_hash, saltenv, verify_ssl, context)? else {
+        if let Some(path) = local_path(source_hash) {
+            let error = rustix::io::Errno::NOENT.into();
+            return Err(Failure::Exception(os_error(error, &path)));
+        }
         return Err(Failure::Foreseen(format!(
             "Source hash file {} not found",
             redacted(source_hash)
         )));
     };
-    let text = String::from_utf8_lossy(&text);
-    let kind = source_hash.rsplit('.').next().unwrap_or_default();
+    let text = super::encoding::utf8(&text)
+        .map_err(|said| Failure::Exception(CallError::exception("UnicodeDecodeError", said)))?;
     extract(
-        &text,
-        kind,
+        text,
+        "",
         file_name,
         source,
         source_hash_name.unwrap_or_default(),
     )
     .ok_or_else(|| bad_hash(source_hash))
+}
+
+/// A stated checksum, if there is one.
+///
+/// # Errors
+///
+/// What Python says of one that is no text.
+pub(crate) fn stated_hash(stated: &Value) -> Result<Option<&str>, CallError> {
+    match stated {
+        other if !other.is_true() => Ok(None),
+        Value::Str(text) => Ok(Some(text)),
+        other => Err(CallError::exception(
+            "TypeError",
+            format!(
+                "expected str, bytes or os.PathLike object, not {}",
+                other.type_name()
+            ),
+        )),
+    }
 }
 
 /// Renders text as the files of a tree are.

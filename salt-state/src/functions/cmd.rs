@@ -8,6 +8,7 @@ use salt_proto::{Map, Value};
 
 use crate::args::Args;
 use crate::context::Context;
+use crate::files::encoding::decode_lossy;
 use crate::python;
 use crate::registry::{CallError, Registry};
 use crate::system::{Command, CommandError, Output, WriteOptions, errno_text};
@@ -134,7 +135,7 @@ pub(super) struct Request {
     strip: bool,
     hide: bool,
     ignore_retcode: bool,
-    latin: bool,
+    encoding: Option<String>,
     success_retcodes: Vec<i64>,
     success_stdout: Vec<String>,
     success_stderr: Vec<String>,
@@ -225,7 +226,6 @@ impl Request {
             text.into_bytes()
         });
         command.merge_stderr = args.is_true("redirect_stderr");
-        let encoding = args.optional_text("output_encoding").unwrap_or_default();
         Ok(Self {
             command,
             shown,
@@ -234,10 +234,7 @@ impl Request {
             strip: args.get("rstrip").is_none_or(Value::is_true),
             hide: args.is_true("hide_output"),
             ignore_retcode: args.is_true("ignore_retcode"),
-            latin: matches!(
-                encoding.to_lowercase().replace('_', "-").as_str(),
-                "latin-1" | "latin1" | "iso-8859-1"
-            ),
+            encoding: args.optional_text("output_encoding"),
             success_retcodes: integers(args, "success_retcodes")?,
             success_stdout: texts(args, "success_stdout"),
             success_stderr: texts(args, "success_stderr"),
@@ -246,24 +243,32 @@ impl Request {
 
     /// Runs it, sets the job's return code and cuts the output to shape.
     pub(super) fn finish(self, context: &Context<'_>) -> Result<Done, CallError> {
+        let words = std::iter::once(&self.command.program).chain(&self.command.args);
+        let variables = self.command.env.iter();
+        let variables = variables.flat_map(|(name, value)| [Some(name), value.as_ref()]);
+        if words
+            .chain(variables.flatten())
+            .any(|word| word.as_encoded_bytes().contains(&0))
+        {
+            return Err(CallError::exception("ValueError", "embedded null byte"));
+        }
         let output = match context.system.run(&self.command) {
             Ok(output) => output,
             Err(CommandError::TimedOut { output, .. }) => return Ok(self.timed_out(&output)),
             Err(error) => return Err(self.failure(&error)),
         };
-        let text = |bytes: &[u8]| {
-            let text = if self.latin {
-                bytes.iter().copied().map(char::from).collect()
-            } else {
-                String::from_utf8_lossy(bytes).into_owned()
+        let text = |bytes: Vec<u8>| {
+            let mut text = match &self.encoding {
+                Some(encoding) => decode_lossy(&bytes, encoding)
+                    .map_err(|text| CallError::exception("LookupError", text))?,
+                None => crate::system::lossy(bytes),
             };
             if self.strip {
-                text.trim_end().to_owned()
-            } else {
-                text
+                text.truncate(text.trim_end().len());
             }
+            Ok::<_, CallError>(text)
         };
-        let (mut stdout, mut stderr) = (text(&output.stdout), text(&output.stderr));
+        let (mut stdout, mut stderr) = (text(output.stdout)?, text(output.stderr)?);
         let mut retcode = i64::from(output.exit.code());
         if self.success_retcodes.contains(&retcode)
             || self
@@ -399,6 +404,12 @@ fn unknown_user(name: &str) -> CallError {
 }
 
 fn run_as(command: &mut Command, args: &Args, context: &Context<'_>) -> Result<(), CallError> {
+    if let Some(Value::Int(_)) = args.given("runas") {
+        return Err(CallError::exception(
+            "TypeError",
+            "getpwnam() argument must be str, not int",
+        ));
+    }
     if let Some(name) = args.optional_text("runas") {
         let user = context.system.user(&name).ok().flatten();
         let user = user.ok_or_else(|| unknown_user(&name))?;

@@ -204,6 +204,14 @@ pub(crate) fn content(
     saltenv: Option<&str>,
     context: &Context<'_>,
 ) -> Result<Option<Vec<u8>>, CallError> {
+    use crate::files::source;
+    if source::is_remote(url) {
+        return match source::download(url, true, context) {
+            Ok(content) => Ok(Some(content)),
+            Err(source::Failure::Exception(error)) => Err(error),
+            Err(source::Failure::Foreseen(text)) => Err(CallError::execution(text)),
+        };
+    }
     let default = saltenv
         .or_else(|| context.setting("saltenv"))
         .unwrap_or("base");

@@ -51,7 +51,13 @@ fn compare(entries: &[Entry], below: &Path, machine: &dyn Observe) -> Found {
     found
 }
 
-fn bad_archive(source: &str, format: Format, place: &str, if_missing: bool) -> String {
+fn bad_archive(
+    source: &str,
+    format: Format,
+    place: &str,
+    if_missing: bool,
+    is_owned: bool,
+) -> String {
     let (head, hint) = match format {
         Format::Zip => (
             format!("{source} is not a ZIP file."),
@@ -68,7 +74,12 @@ fn bad_archive(source: &str, format: Format, place: &str, if_missing: bool) -> S
     if if_missing {
         return about;
     }
-    format!("{about}\n\n{hint}\n\n- 'if_missing' must be set")
+    let owned = if is_owned {
+        "\n- Ownership cannot be managed without setting 'enforce_ownership_on'."
+    } else {
+        ""
+    };
+    format!("{about}\n\n{hint}\n\n- 'if_missing' must be set{owned}")
 }
 
 /// The bytes of the archive, or what the state says instead.
@@ -83,7 +94,10 @@ fn fetch(
     let context = check.context;
     let saltenv = check.environment();
     let local = source::local_path(source);
+    let is_foreign =
+        source::scheme(source).is_some_and(|scheme| scheme != "file") && local.is_some();
     if let Some(path) = &local
+        && !is_foreign
         && !check.system.is_file(path)
     {
         let text = format!("Source file '{}' does not exist", path.display());
@@ -93,14 +107,14 @@ fn fetch(
         Failure::Foreseen(text) => Ok(Err(Plan::fail(text))),
         Failure::Exception(error) => Err(error),
     };
-    let sum = match source_hash.is_true().then(|| python::str(source_hash)) {
+    let sum = match source::stated_hash(source_hash)? {
         None => None,
         Some(stated) => {
             let hash_name = args.optional_text("source_hash_name");
             let found = source::checksum(
                 name,
                 source,
-                &stated,
+                stated,
                 hash_name.as_deref(),
                 saltenv,
                 true,
@@ -112,11 +126,14 @@ fn fetch(
             }
         }
     };
-    if local.is_none() && check.is_test() {
+    if (local.is_none() || is_foreign) && check.is_test() {
         let text = format!(
             "Archive {source} would be cached (if necessary) and checked to discover if extraction is needed"
         );
         return Ok(Err(Plan::answer(None, text, Changes::none())));
+    }
+    if is_foreign {
+        return Ok(Err(Plan::fail(format!("Unsupported url scheme: {source}"))));
     }
     let mismatch = |hex: &str| {
         Plan::fail(format!(
@@ -165,6 +182,7 @@ fn fetch(
     };
     let fetched = match fetched {
         Ok(fetched) => fetched,
+        Err(failure) if is_remote => return Ok(Err(Plan::fail(failure.text()))),
         Err(failure) => return said(failure),
     };
     let content = fetched.content;
@@ -334,7 +352,13 @@ fn placed(
             Bytes::Fetched(_) => source.clone(),
         };
         let if_missing = args.given("if_missing").is_some();
-        return Ok(Plan::fail(bad_archive(&source, format, &place, if_missing)));
+        return Ok(Plan::fail(bad_archive(
+            &source,
+            format,
+            &place,
+            if_missing,
+            (uid.is_some() || gid.is_some()) && args.given("enforce_ownership_on").is_none(),
+        )));
     };
     let listed: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
     let strip = tools::stripped(&options.join(" "));

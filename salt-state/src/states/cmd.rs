@@ -179,7 +179,9 @@ fn run(args: &Args, check: &Check<'_>) -> Answer {
         };
         let mut ran = match ran {
             Ok(ran) => ran,
-            Err(error @ CallError::Execution(_)) => return Ok(Done::failed(error.to_string())),
+            Err(error @ (CallError::Execution(_) | CallError::Exception { .. })) => {
+                return Ok(Done::failed(error.to_string()));
+            }
             Err(error) => return Err(error),
         };
         if ignores_timeout

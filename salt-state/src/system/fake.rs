@@ -18,6 +18,10 @@ use super::{
     Observe, Output, Protocol, System, Timestamp, WriteOptions,
 };
 
+/// How long a name and a path may be, as on Linux.
+const NAME_LENGTH: usize = 255;
+const PATH_LENGTH: usize = 4096;
+
 type Answer = Box<dyn Fn(&Command, &FakeSystem) -> Option<Output> + Send + Sync>;
 
 /// A machine in memory, for tests of states, functions and grains.
@@ -402,14 +406,32 @@ impl State {
 
     /// The path without links; the last component need not exist.
     fn resolve(&self, path: &Path, follow: bool) -> io::Result<PathBuf> {
-        paths::resolve(path, follow, |here| {
+        if path.as_os_str().len() >= PATH_LENGTH {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        let resolved = paths::resolve(path, follow, |here| {
+            if here
+                .file_name()
+                .is_some_and(|name| name.len() > NAME_LENGTH)
+            {
+                return Err(Errno::NAMETOOLONG.into());
+            }
             Ok(match self.inode(here).map(|found| &found.content) {
                 None => Seen::Nothing,
                 Some(Content::Link(target)) => Seen::Link(target.clone()),
                 Some(Content::Directory) => Seen::Directory,
                 Some(Content::File(_) | Content::Node(_)) => Seen::Other,
             })
-        })
+        })?;
+        // A slash behind a name asks for a directory.
+        let is_other = || {
+            let found = self.inode(&resolved).map(|found| &found.content);
+            matches!(found, Some(Content::File(_) | Content::Node(_)))
+        };
+        if path.as_os_str().as_encoded_bytes().ends_with(b"/") && is_other() {
+            return Err(Errno::NOTDIR.into());
+        }
+        Ok(resolved)
     }
 
     /// A resolved path that is free and whose directory exists.

@@ -305,7 +305,7 @@ impl System for Host {
             .file_name()
             .ok_or_else(|| io::Error::from(rustix::io::Errno::ISDIR))?;
         // From here on everything happens in one directory, whatever its path leads to by then.
-        let directory = directory_of(&target, is_canonical)?;
+        let directory = directory_of(&target, is_canonical || options.no_links)?;
         let old = found(openat_path(&directory, name))?
             .map(|old| File::from(old).metadata())
             .transpose()?
@@ -477,7 +477,6 @@ impl System for Host {
 }
 
 impl Host {
-    /// A new file beside `target` that only its owner can open, and its path.
     /// A new file in a directory, named after another, and its name.
     fn temporary_in(&self, directory: &OwnedFd, name: &OsStr) -> io::Result<(File, String)> {
         // A very long name must leave room for ours.

@@ -68,7 +68,8 @@ pub(super) fn names(path: &Path) -> Vec<OsString> {
         .collect()
 }
 
-/// A missing path as `None`, the rest as it is.
+/// A missing path as `None`, the rest as it is. Links that lead round and names that no
+/// file system takes lead to nothing either.
 pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -76,7 +77,9 @@ pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
             if matches!(
                 error.kind(),
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
+            ) || [Errno::LOOP, Errno::NAMETOOLONG]
+                .iter()
+                .any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) =>
         {
             Ok(None)
         }

@@ -96,6 +96,20 @@ impl<'a> Rehearsal<'a> {
         (!beyond).then_some(done)
     }
 
+    /// The directories in which something would be different, without links in their paths,
+    /// in order.
+    pub(crate) fn places(&self) -> Vec<PathBuf> {
+        let layer = self.layer();
+        let mut places: Vec<PathBuf> = layer
+            .names
+            .keys()
+            .filter_map(|path| path.parent().map(Path::to_owned))
+            .collect();
+        places.sort();
+        places.dedup();
+        places
+    }
+
     fn layer(&self) -> MutexGuard<'_, Layer> {
         self.layer.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -120,6 +120,8 @@ impl System for Rooted {
         let real = self.resolve(path, options.follow)?;
         let options = WriteOptions {
             follow: false,
+            // The directories above the root may be links.
+            no_links: false,
             ..options.clone()
         };
         self.host.write_from(&real, content, &options)

@@ -11,7 +11,11 @@ use salt_state::render::{NoFunctions, World};
 use salt_state::{MemorySources, MinionData, Roots, Sources};
 
 mod arguments;
+mod deep;
 mod disk;
+mod output;
+mod recorded;
+mod swaps;
 mod types;
 
 fn compiled(tree: &dyn Sources, sls: &str) -> Compiled {

@@ -100,6 +100,7 @@ pub(super) fn write(
         ("call", call.clone().into()),
         ("chunks", lows(chunks)),
         ("states", endings(report)),
+        ("places", places(report)),
     ]);
     if let Some(parent) = path.parent() {
         context.system.create_dir_all(parent, 0o755)?;
@@ -131,6 +132,27 @@ fn endings(report: &Report) -> Value {
             ]))
         })
         .collect()
+}
+
+/// Where the run would write; a directory that became a link leads elsewhere.
+fn places(report: &Report) -> Value {
+    report
+        .places
+        .iter()
+        .map(|place| Value::from(place.to_string_lossy().into_owned()))
+        .collect()
+}
+
+/// The first place that would be written to and was not to be, or the other way about.
+pub(super) fn other_places(plan: &Map, report: &Report) -> Option<String> {
+    let wanted = plan.get("places").and_then(Value::as_list)?;
+    let now = places(report);
+    let now = now.as_list().unwrap_or_default();
+    if let Some(new) = now.iter().find(|place| !wanted.contains(place)) {
+        return Some(format!("it would write in {}", python::str(new)));
+    }
+    let gone = wanted.iter().find(|place| !now.contains(place))?;
+    Some(format!("it would not write in {}", python::str(gone)))
 }
 
 /// The first thing in which the tree is not what the plan was made of.

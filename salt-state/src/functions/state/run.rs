@@ -477,17 +477,19 @@ fn carry_out(setup: &Setup, source: Source, context: &Context<'_>) -> Answer {
         }
         Planning::Follow(path, plan) => {
             let path = path.display();
-            let differs = match plan::other_states(plan, &chunks) {
-                Some(what) => Some(format!(
-                    "The plan at {path} was made for other states: {what}"
-                )),
-                None => {
-                    let report = engine::run(&chunks, context, &asking)?;
-                    plan::other_endings(plan, &report).map(|what| {
+            let differs =
+                match plan::other_states(plan, &chunks) {
+                    Some(what) => Some(format!(
+                        "The plan at {path} was made for other states: {what}"
+                    )),
+                    None => {
+                        let report = engine::run(&chunks, context, &asking)?;
+                        let differs = plan::other_endings(plan, &report);
+                        differs.or_else(|| plan::other_places(plan, &report)).map(|what| {
                         format!("The machine has changed since the plan at {path} was made: {what}")
                     })
-                }
-            };
+                    }
+                };
             if let Some(text) = differs {
                 context.set_retcode(1);
                 return Ok(Value::List(vec![text.into()]));

@@ -68,14 +68,19 @@ fn cached(args: &Args, check: &Check<'_>) -> Answer {
         );
         match found {
             Ok(sum) => Some(sum),
-            Err(failure) => return Ok(Plan::fail(failure.text())),
+            Err(Failure::Foreseen(text)) => return Ok(Plan::fail(text)),
+            Err(Failure::Exception(error)) => return Err(error),
         }
     };
     if source::is_remote(&name) && sum.is_none() && !args.is_true("skip_verify") {
         return Ok(Plan::fail(format!(
-            "Unable to verify upstream hash of source file {name}, please set source_hash or set skip_verify to True"
+            "Unable to verify upstream hash of source file {name}, please set source_hash or set skip_verify or use_etag to True"
         )));
     }
+    // What is not verified need not be what the checksum says.
+    let kind = sum.as_ref().map_or("sha256", |sum: &Checksum| &sum.kind);
+    let kind = kind.to_owned();
+    let sum = sum.filter(|_| !(source::is_remote(&name) && args.is_true("skip_verify")));
     let to = place(&name, &saltenv, check.minion);
     if check.is_test() {
         let there = match (&to, &sum) {
@@ -106,12 +111,14 @@ fn cached(args: &Args, check: &Check<'_>) -> Answer {
             Changes::none(),
         ));
     }
-    let hash = |content: &[u8]| {
-        let kind = sum.as_ref().map_or("sha256", |sum: &Checksum| &sum.kind);
-        crate::functions::hash(kind, content)
-    };
+    let hash = |content: &[u8]| crate::functions::hash(&kind, content);
     let Some(to) = to else {
         let scheme = source::scheme(&name).filter(|scheme| *scheme != "file");
+        if source::is_remote(&name)
+            && let Err(failure) = source::content(&name, &saltenv, check.context)
+        {
+            return Ok(Plan::fail(failure.text()));
+        }
         if scheme.is_some() {
             return Ok(Plan::fail(format!("Unsupported url scheme: {name}")));
         }
@@ -173,8 +180,8 @@ fn cached(args: &Args, check: &Check<'_>) -> Answer {
     let content = match source::content(&name, &saltenv, check.context) {
         Ok(Some(content)) => content,
         Ok(None) => return Ok(failed()),
-        Err(Failure::Foreseen(text)) => return Ok(Plan::fail(text)),
-        Err(Failure::Exception(error)) => return Err(error),
+        Err(Failure::Exception(error)) if !source::is_remote(&name) => return Err(error),
+        Err(failure) => return Ok(Plan::fail(failure.text())),
     };
     let new_hash = hash(&content)?;
     let mut changes = Changes::none();
@@ -185,11 +192,7 @@ fn cached(args: &Args, check: &Check<'_>) -> Answer {
         None => (true, format!("File is cached to {shown}")),
         Some(sum) if sum.hex == new_hash => (
             true,
-            if is_tree {
-                format!("File is already cached to {shown} with hash {new_hash}")
-            } else {
-                format!("File is cached to {shown}")
-            },
+            format!("File is already cached to {shown} with hash {new_hash}"),
         ),
         Some(sum) => (
             false,

@@ -234,6 +234,8 @@ struct Job {
     /// What is below and what is asked of it.
     below: Vec<(PathBuf, Wanted)>,
     removed: Vec<PathBuf>,
+    /// An owner that is to be everything's and was not stated.
+    lacking: Option<&'static str>,
 }
 
 fn directory(args: &Args, check: &Check<'_>) -> Answer {
@@ -458,6 +460,9 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
             .collect();
         changes.insert("removed", shown);
     }
+    let lacking = ["user", "group"].into_iter().find(|key| {
+        recurse.as_ref().is_some_and(|recurse| recurse.has(key)) && args.given(key).is_none()
+    });
     let job = Job {
         path,
         follow,
@@ -469,6 +474,7 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
         own: !children_only,
         below,
         removed,
+        lacking,
     };
     Ok(Plan::change(comment, changes, move |context| {
         carry_out(job, context)
@@ -544,5 +550,11 @@ fn carry_out(job: Job, context: &Context<'_>) -> Result<Done, CallError> {
             .remove_all(path)
             .map_err(|error| os_error(error, path))?;
     }
-    Ok(Done::as_planned())
+    Ok(match job.lacking {
+        Some(key) => Done::with_comment(format!(
+            "{key} not specified, but configured as a target for recursive ownership management"
+        ))
+        .result(false),
+        None => Done::as_planned(),
+    })
 }

@@ -213,8 +213,16 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
         None if has_source => match fetched(name, args, check, &mut options, keep) {
             Ok(content) => Content::Fetched(content),
             Err(Stop::Plan(text)) => return Ok(Plan::fail(text)),
+            Err(Stop::Untouched) => {
+                return match &there {
+                    Some(found) => only_facts(name, path, found, &options, check),
+                    None => Ok(Plan::fail(format!("{name} is gone"))),
+                };
+            }
             Err(Stop::Failure(Failure::Exception(CallError::Exception { kind, message })))
-                if kind == "ModuleNotFoundError" || message.ends_with("is not iterable") =>
+                if kind == "ModuleNotFoundError"
+                    || message.ends_with("is not iterable")
+                    || message.ends_with("has no attribute 'lower'") =>
             {
                 return Err(CallError::Exception { kind, message });
             }
@@ -522,6 +530,14 @@ fn write(
             context,
         )
     {
+        if options.new_mode == NewMode::PrivateFirst
+            && error.raw_os_error() == Some(rustix::io::Errno::NOTDIR.raw_os_error())
+        {
+            return Ok(Done::failed(format!(
+                "Unable to manage file: [Errno 2] No such file or directory: {}",
+                path.display()
+            )));
+        }
         return failed(error);
     }
     if !writes {
@@ -549,6 +565,7 @@ fn write(
         uid,
         gid,
         follow: options.follow,
+        ..WriteOptions::new()
     };
     if let Err(error) = context.system.write(path, content, &write_options) {
         return failed(error);

@@ -116,19 +116,30 @@ fn patch(args: &Args, check: &Check<'_>) -> Answer {
         );
         match found {
             Ok(sum) => Some(sum),
+            Err(Failure::Foreseen(text)) => {
+                return Ok(unmanaged(format!("Unable to manage file: {text}")));
+            }
             Err(failure) => return Ok(unmanaged(failure.text())),
         }
     };
     if source::is_remote(&url) && sum.is_none() && !args.is_true("skip_verify") {
-        return Ok(Plan::fail(format!(
+        return Ok(unmanaged(format!(
             "Unable to verify upstream hash of source file {url}, please set source_hash or set skip_verify to True"
         )));
     }
     let content = match source::content(&url, &saltenv, check.context) {
         Ok(Some(content)) => content,
         Ok(None) => {
+            return Ok(unmanaged(match source::local_path(&url) {
+                Some(path) => format!("Local file source {} does not exist", path.display()),
+                None => format!("Source file {url} not found in saltenv '{saltenv}'"),
+            }));
+        }
+        Err(failure) if source::is_remote(&url) => {
+            let shown = source::redacted(&url);
             return Ok(unmanaged(format!(
-                "Source file {url} not found in saltenv '{saltenv}'"
+                "Failed to cache {shown}: {}",
+                failure.text()
             )));
         }
         Err(failure) => return Ok(unmanaged(failure.text())),

@@ -235,6 +235,7 @@ fn line(args: &Args, check: &Check<'_>) -> Answer {
                 uid,
                 gid,
                 follow: true,
+                ..WriteOptions::new()
             };
             return context
                 .system

@@ -104,7 +104,7 @@ fn symlink(args: &Args, check: &Check<'_>) -> Answer {
     complaints.extend(absolute(&name));
     if !complaints.is_empty() {
         return Ok(Plan::fail(if complaints.len() > 1 {
-            complaints.join(".") + "."
+            complaints.join(". ") + "."
         } else {
             complaints.concat()
         }));
@@ -346,7 +346,7 @@ fn hardlink(args: &Args, check: &Check<'_>) -> Answer {
     }
     if !complaints.is_empty() {
         return Ok(Plan::fail(if complaints.len() > 1 {
-            complaints.join(".") + "."
+            complaints.join(". ") + "."
         } else {
             complaints.concat()
         }));

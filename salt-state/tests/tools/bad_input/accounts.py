@@ -1,0 +1,52 @@
+# Users and groups that are not there, by name and number.
+FILES = {"r/d/s/x": "x\n", "r/d/y": "y\n", "r/f": "one\n", "r/l": {"l": "f"}, "s/a": "a\n"}
+SRC = {"a": "a\n", "tree/t": "t\n", "tree/u/v": "v\n", "x.sh": "#!/bin/sh\necho hi\n", "keys": "ssh-ed25519 AAAA x\n", "tab": "* * * * * true\n"}
+CASES = []
+def case(st, steps=None, **kw): CASES.append({"st": st, "kw": kw, **({"steps": steps} if steps else {})})
+WHO = [{"user": "nosuch"}, {"group": "nosuch"}, {"user": "nosuch", "group": "nogroup2"}, {"user": 54321}, {"user": "54321"}, {"group": 54321}, {"user": "root", "group": "nosuch"}, {"user": ""}, {"user": "a b"}, {"user": "-x"}, {"user": "root:root"}]
+for who in WHO:
+    case("file.managed", name="/bi/r/new", contents="x", **who)
+    case("file.managed", name="/bi/r/f", contents="one", **who)
+    case("file.managed", name="/bi/r/f", contents="two", **who)
+    case("file.managed", name="/bi/r/f", replace=False, **who)
+    case("file.managed", name="/bi/r/n/new", contents="x", makedirs=True, **who)
+    case("file.managed", name="/bi/r/new", source="salt://a", **who)
+    case("file.directory", name="/bi/r/new", **who)
+    case("file.directory", name="/bi/r/d", **who)
+    case("file.directory", name="/bi/r/d", recurse=["user", "group"], **who)
+    case("file.directory", name="/bi/r/n/new", makedirs=True, **who)
+    case("file.recurse", name="/bi/r/new", source="salt://tree", **who)
+    case("file.recurse", name="/bi/r/d", source="salt://tree", **who)
+    case("file.symlink", name="/bi/r/new", target="/bi/r/f", **who)
+    case("file.symlink", name="/bi/r/l", target="f", **who)
+    case("file.symlink", name="/bi/r/l", target="d", **who)
+    case("file.hardlink", name="/bi/r/new", target="/bi/r/f", **who)
+    case("file.copy", name="/bi/r/new", source="/bi/r/f", **who)
+    case("file.copy", name="/bi/r/f", source="/bi/s/a", force=True, **who)
+    case("file.serialize", name="/bi/r/new", dataset={"a": 1}, **who)
+    case("file.mknod", name="/bi/r/new", ntype="p", **who)
+    case("archive.extracted", name="/bi/r/d", source="/bi/s/a", archive_format="tar", **who)
+for who in ["nosuch", "54321", 54321, "", "a b", "-x", "root"]:
+    if who not in ("", "root"):
+        for fun in ("run", "wait"):
+            case("cmd." + fun, name="echo hi", runas=who)
+        case("cmd.script", name="salt://x.sh", runas=who)
+        case("cmd.run", name="echo hi", runas=who, creates="/bi/nosuch")
+        case("cmd.run", name="echo hi", onlyif="true", runas=who)
+        case("cmd.run", name="echo hi", unless="false", runas=who)
+        case("test.nop", name="x", onlyif="true", runas=who)
+        case("test.nop", name="x", unless="true", runas=who)
+        case("ssh_auth.present", name="AAAA", user=who, enc="ssh-ed25519")
+        case("ssh_auth.present", name="x", user=who, source="salt://keys")
+        case("ssh_auth.absent", name="AAAA", user=who, enc="ssh-ed25519")
+        case("ssh_auth.manage", name="x", user=who, ssh_keys=["ssh-ed25519 AAAA x"])
+        case("ssh_known_hosts.present", name="h", user=who, key="AAAA", enc="ssh-ed25519")
+        case("ssh_known_hosts.absent", name="h", user=who)
+        case("user.absent", name=str(who))
+        case("group.absent", name=str(who))
+case("user.present", name="root", groups=["nosuch"], remove_groups=False, uid=0, gid=0, home="/root", shell="/bin/bash", fullname="root")
+case("user.present", name="root", optional_groups=["nosuch"], remove_groups=False, uid=0, gid=0, home="/root", shell="/bin/bash", fullname="root")
+case("user.present", name="u", groups=["nosuch", "root"])
+case("group.present", name="root", addusers=["nosuch"], gid=0)
+case("group.present", name="root", members=["nosuch"], gid=0)
+case("group.present", name="root", delusers=["nosuch"], gid=0)

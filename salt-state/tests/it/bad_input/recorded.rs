@@ -562,6 +562,10 @@ const NAMES: &[Known] = &[
         "a machine in memory has such names; the kernel refuses them",
     ),
     (
+        "\"name\": \"/bi/f/\"",
+        "Salt takes a file with a slash behind it for the directory of what is to be made",
+    ),
+    (
         "\"print\": \"name,size\"",
         "the sizes of directories are those of a disk",
     ),

@@ -1,8 +1,9 @@
 //! The tests' overlay as a program, and our client's two ends, for clients that nobody here wrote.
 //!
-//! `overlay serve DIR` writes an identity file or token for each client into `DIR` and obeys lines on its
-//! standard input: `stop N`, `start N`, `counts`, `behave 2022`. `overlay host FILE SERVICE` sends back what it
-//! was sent, from its end to its beginning, once that ended. `overlay dial FILE SERVICE` tries it with 100 KiB.
+//! `overlay serve DIR ADDRESS ROUTERS` has the services `salt-publish` and `salt-request`, and obeys lines on its
+//! standard input: `service NAME`, `token NAME` (one-time, of a new identity, as `DIR/NAME.jwt`), `forget NAME`,
+//! `stop N`, `start N`, `counts`, `behave 2022`. `overlay host FILE SERVICE` sends back what it was sent, from its end to its beginning, once
+//! that ended. `overlay dial FILE SERVICE` tries it with 100 KiB.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,7 +28,9 @@ async fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["serve", directory] => serve(Path::new(directory)).await,
+        ["serve", directory, address, routers] => {
+            serve(Path::new(directory), address, routers.parse().unwrap()).await;
+        }
         ["host", file, service] => host(join(file), service).await,
         ["dial", file, service] => dial(&join(file), service).await,
         ["enrol", token, file] => {
@@ -35,7 +38,9 @@ async fn main() {
             Identity::enrol(&token, file).await.unwrap();
             println!("enrolled");
         }
-        _ => panic!("overlay serve DIR | host FILE SERVICE | dial FILE SERVICE | enrol TOKEN FILE"),
+        _ => panic!(
+            "overlay serve DIR ADDRESS ROUTERS | host FILE SERVICE | dial FILE SERVICE | enrol TOKEN FILE"
+        ),
     }
 }
 
@@ -45,14 +50,8 @@ fn join(file: &str) -> ziti::Overlay {
     overlay
 }
 
-async fn serve(directory: &Path) {
-    let mut overlay = overlay::Overlay::start(1).await;
-    for service in ["ours", "theirs"] {
-        overlay.service(service, true);
-    }
-    let write = |name: &str, text: String| std::fs::write(directory.join(name), text).unwrap();
-    write("ours.jwt", overlay.token("ours"));
-    write("theirs.jwt", overlay.token("theirs"));
+async fn serve(directory: &Path, address: &str, routers: usize) {
+    let mut overlay = overlay::Overlay::start_at(address, routers).await;
     println!("ready {}", overlay.url());
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
@@ -62,6 +61,11 @@ async fn serve(directory: &Path) {
     });
     while let Some(line) = lines.recv().await {
         match line.split(' ').collect::<Vec<_>>().as_slice() {
+            ["service", name] => overlay.service(name, true),
+            ["token", name] => {
+                std::fs::write(directory.join(format!("{name}.jwt")), overlay.token(name)).unwrap();
+            }
+            ["forget", name] => overlay.forget_identity(name),
             ["stop", at] => overlay.stop_router(at.parse().unwrap()).await,
             ["start", at] => overlay.start_router(at.parse().unwrap()).await,
             ["behave", "2022"] => overlay.behave(|behaviour| behaviour.as_in_2022 = true),

@@ -11,6 +11,7 @@ mod router;
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ pub(crate) struct State {
     pub(crate) log_ins: HashMap<String, String>,
     pub(crate) sessions: HashMap<String, Session>,
     pub(crate) services: Vec<Service>,
-    pub(crate) routers: Vec<(u16, bool)>,
+    pub(crate) routers: Vec<(SocketAddr, bool)>,
     pub(crate) oidc: controller::Oidc,
     pub(crate) circuits: Circuits,
     pub(crate) channels: Vec<Arc<Chan>>,
@@ -119,11 +120,17 @@ impl State {
 
 pub(crate) struct Shared {
     pub(crate) pki: Pki,
-    pub(crate) port: u16,
+    /// The address of the controller.
+    address: SocketAddr,
     state: Mutex<State>,
 }
 
 impl Shared {
+    /// Of the controller.
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -139,10 +146,15 @@ pub(crate) struct Overlay {
 impl Overlay {
     /// With so many routers, and the services `salt-publish` and `salt-request`.
     pub(crate) async fn start(routers: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1", routers).await
+    }
+
+    /// At an address of this machine.
+    pub(crate) async fn start_at(host: &str, routers: usize) -> Self {
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
         let shared = Arc::new(Shared {
-            pki: Pki::new(),
-            port: listener.local_addr().unwrap().port(),
+            pki: Pki::new(host),
+            address: listener.local_addr().unwrap(),
             state: Mutex::default(),
         });
         let controller = tokio::spawn(controller::serve(listener, Arc::clone(&shared)));
@@ -152,9 +164,9 @@ impl Overlay {
             routers: Vec::new(),
         };
         for at in 0..routers {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let port = listener.local_addr().unwrap().port();
-            overlay.shared.state().routers.push((port, true));
+            let listener = TcpListener::bind((host, 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            overlay.shared.state().routers.push((address, true));
             let serving = router::serve(listener, at, Arc::clone(&overlay.shared));
             overlay.routers.push(Some(tokio::spawn(serving)));
         }
@@ -183,7 +195,7 @@ impl Overlay {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.shared.port)
+        self.shared.url()
     }
 
     fn id(&self, name: &str) -> String {
@@ -231,14 +243,14 @@ impl Overlay {
             task.abort();
             drop(task.await);
         }
-        self.drop_channels(Some(at));
+        self.shared.state().lost_with(at);
     }
 
     /// Brings it back at the same address.
     pub(crate) async fn start_router(&mut self, at: usize) {
-        let port = self.shared.state().routers[at].0;
+        let address = self.shared.state().routers[at].0;
         let listener = loop {
-            match TcpListener::bind(("127.0.0.1", port)).await {
+            match TcpListener::bind(address).await {
                 Ok(listener) => break listener,
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -260,6 +272,14 @@ impl Overlay {
     /// As after a policy change: log-ins, or sessions, are not known any more.
     pub(crate) fn forget_log_ins(&self) {
         self.shared.state().log_ins.clear();
+    }
+
+    /// As after somebody deleted an identity.
+    pub(crate) fn forget_identity(&self, name: &str) {
+        self.shared
+            .state()
+            .identities
+            .retain(|_, known| known != name);
     }
 
     pub(crate) fn forget_sessions(&self) {

@@ -199,12 +199,22 @@ async fn an_identity_of_another_overlay_is_refused() {
         error.to_string().contains("invalid peer certificate"),
         "{error}"
     );
+}
 
-    drop(other);
-    let nobody = joined(&overlay, "deleted");
-    overlay.shared.state().identities.clear();
-    let error = soon(nobody.log_in()).await.unwrap_err();
-    assert!(error.to_string().contains("status 401"), "{error}");
+#[tokio::test]
+async fn an_identity_that_was_deleted_is_told_to_enrol_again() {
+    for oidc in [false, true] {
+        let overlay = Overlay::start(1).await;
+        overlay.behave(|behaviour| behaviour.oidc = oidc);
+        let deleted = joined(&overlay, "deleted");
+        overlay.forget_identity("deleted");
+        let error = soon(deleted.log_in()).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the controller does not let this identity log in (status 401: INVALID_AUTH the test overlay says no): if \
+             it was deleted or its certificate has run out, enrol it again"
+        );
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::stream::TlsError;
 #[non_exhaustive]
 pub enum ZitiError {
     /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}, of an enrolled identity", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -52,6 +52,19 @@ pub enum ZitiError {
     Refused {
         /// What was asked.
         call: &'static str,
+        /// The status of HTTP.
+        status: u16,
+        /// The controller's word for it.
+        code: String,
+        /// The controller's explanation.
+        message: String,
+    },
+    /// The controller does not let the identity log in.
+    #[error(
+        "the controller does not let this identity log in (status {status}: {code} {message}): if it was deleted or its \
+         certificate has run out, enrol it again"
+    )]
+    NotEnrolled {
         /// The status of HTTP.
         status: u16,
         /// The controller's word for it.
@@ -100,6 +113,23 @@ impl ZitiError {
         }
     }
 
+    /// What went wrong with a log-in.
+    pub(crate) fn of_log_in(self) -> Self {
+        match self {
+            Self::Refused {
+                status: status @ (401 | 403),
+                code,
+                message,
+                ..
+            } => Self::NotEnrolled {
+                status,
+                code,
+                message,
+            },
+            other => other,
+        }
+    }
+
     /// The log-in, or a session, is not known any more.
     pub(crate) fn is_logged_out(&self) -> bool {
         matches!(self, Self::Refused { status: 401, .. })
@@ -111,9 +141,9 @@ impl From<ZitiError> for io::Error {
         let kind = match &error {
             ZitiError::Controller(source) => source.kind(),
             ZitiError::ServiceUnknown(_) => io::ErrorKind::NotFound,
-            ZitiError::NotPermitted { .. } | ZitiError::Refused { .. } => {
-                io::ErrorKind::PermissionDenied
-            }
+            ZitiError::NotPermitted { .. }
+            | ZitiError::NotEnrolled { .. }
+            | ZitiError::Refused { .. } => io::ErrorKind::PermissionDenied,
             ZitiError::Unhosted(_) => io::ErrorKind::ConnectionRefused,
             ZitiError::Router(_) => io::ErrorKind::NotConnected,
             ZitiError::Closed => io::ErrorKind::BrokenPipe,

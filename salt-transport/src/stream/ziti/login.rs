@@ -143,14 +143,19 @@ impl Controller {
         self.version = None;
         let version = self.version().await?;
         let log_in = if version.oidc {
-            self.by_oidc().await?
+            self.by_oidc().await
         } else {
-            let request = controller::authenticate(&version.prefix);
-            controller::authenticated(&self.ask(&request).await?)?
+            self.by_certificate(&version.prefix).await
         };
+        let log_in = log_in.map_err(ZitiError::of_log_in)?;
         self.known.clear();
         self.logged_in(log_in);
         Ok(())
+    }
+
+    async fn by_certificate(&mut self, prefix: &str) -> Result<LogIn, ZitiError> {
+        let request = controller::authenticate(prefix);
+        controller::authenticated(&self.ask(&request).await?)
     }
 
     fn logged_in(&mut self, log_in: LogIn) {

@@ -138,7 +138,7 @@ fn version(shared: &Shared, state: &State) -> Answer {
     } else {
         &[]
     };
-    let base = format!("https://127.0.0.1:{}/edge/client/v1", shared.port);
+    let base = format!("{}/edge/client/v1", shared.url());
     data(
         200,
         &json!({
@@ -265,10 +265,10 @@ fn routers(state: &State) -> Value {
         .routers
         .iter()
         .enumerate()
-        .map(|(at, (port, online))| {
-            let url = format!("tls://127.0.0.1:{port}");
+        .map(|(at, (address, online))| {
+            let url = format!("tls://{address}");
             json!({
-                "id": format!("r{at}"), "name": format!("router-{at}"), "hostname": "127.0.0.1",
+                "id": format!("r{at}"), "name": format!("router-{at}"), "hostname": address.ip().to_string(),
                 "supportedProtocols": {"tls": url}, "urls": {"tls": url}, "isOnline": online,
                 "syncStatus": "SYNC_DONE", "cost": 0, "noTraversal": false, "disabled": false,
                 "_links": {}, "tags": {}, "appData": {},
@@ -319,7 +319,7 @@ fn oidc(
     let field = |name: &str| asked.field(name).unwrap_or_default();
     Some(match (asked.method.as_str(), path) {
         ("GET", "/oidc/.well-known/openid-configuration") => {
-            let base = format!("https://127.0.0.1:{}/oidc", shared.port);
+            let base = format!("{}/oidc", shared.url());
             let json = json!({
                 "issuer": base, "authorization_endpoint": format!("{base}/authorize"),
                 "token_endpoint": format!("{base}/oauth/token"),

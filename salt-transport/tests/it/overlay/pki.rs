@@ -40,7 +40,8 @@ impl PublicKeyData for Foreign {
 }
 
 impl Pki {
-    pub(crate) fn new() -> Self {
+    /// For servers at this address.
+    pub(crate) fn new(host: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![
@@ -54,7 +55,7 @@ impl Pki {
         let key = KeyPair::generate().unwrap();
         let ca = params.self_signed(&key).unwrap().der().clone();
         let issuer = Issuer::new(params, key);
-        let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let names = [host.to_owned(), "localhost".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, "server");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

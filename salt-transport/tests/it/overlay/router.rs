@@ -166,10 +166,7 @@ async fn client(
         ended = sending(write, outgoing, accepted) => ended,
         () = channel.cut.notified() => Ok(()),
     };
-    let left = shared.state().lost(&channel);
-    for (to, message) in left {
-        drop(to.send.try_send(message));
-    }
+    shared.state().lost(&channel);
     ended
 }
 
@@ -422,16 +419,32 @@ impl State {
         vec![(to, carried)]
     }
 
-    /// Everything on a channel that has gone.
-    fn lost(&mut self, channel: &Arc<Chan>) -> Out {
+    /// A router has gone, and whoever served its channels.
+    pub(crate) fn lost_with(&mut self, router: usize) {
+        let gone = self.channels.iter();
+        let gone: Vec<_> = gone.filter(|at| at.router == router).cloned().collect();
+        for channel in gone {
+            self.lost(&channel);
+        }
+    }
+
+    /// A channel has gone, with everything on it. The other ends are told.
+    fn lost(&mut self, channel: &Arc<Chan>) {
         let number = channel.number;
         self.channels.retain(|other| other.number != number);
         self.circuits
             .terminators
             .retain(|at| at.channel.number != number);
-        self.circuits
-            .dialing
-            .retain(|(host, _), dialing| *host != number && dialing.dialer.number != number);
+        let mut out = Vec::new();
+        self.circuits.dialing.retain(|(host, _), dialing| {
+            let gone = dialing.dialer.number == number;
+            if *host == number && !gone {
+                let refusal = closed(dialing.conn, "the terminator was lost")
+                    .with_u32(REPLY_FOR, dialing.sequence);
+                out.push((Arc::clone(&dialing.dialer), refusal));
+            }
+            *host != number && !gone
+        });
         let mine: Vec<End> = self
             .circuits
             .ends
@@ -439,13 +452,14 @@ impl State {
             .filter(|end| end.0 == number)
             .copied()
             .collect();
-        let mut out = Vec::new();
         for end in mine {
             if let Some((to, other)) = self.circuits.ends.remove(&end) {
                 self.circuits.ends.remove(&(to.number, other));
                 out.push((to, closed(other, "the circuit was lost")));
             }
         }
-        out
+        for (to, message) in out {
+            drop(to.send.try_send(message));
+        }
     }
 }

@@ -145,6 +145,13 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .build()?)
 }
 
+/// Lets what accepted tell its peers that it has gone, now that nobody wants streams of it. Over QUIC they would wait
+/// for 45 s before they look for another.
+pub async fn farewell(driver: impl Future<Output = ()>) {
+    // What has nothing to say never ends.
+    drop(tokio::time::timeout(Duration::from_millis(100), driver).await);
+}
+
 /// Writes the process id where the configuration says. The daemon runs without it, too.
 pub fn write_pidfile(path: &Path) {
     if let Some(dir) = path.parent() {

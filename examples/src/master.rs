@@ -81,11 +81,17 @@ pub async fn run(config: MasterConfig) -> Result<(), Failure> {
         master.stop();
         std::future::pending::<()>().await;
     };
-    tokio::select! {
-        () = serving => {}
-        () = bussing => {}
-        () = listeners.driver => tracing::error!("nothing accepts any more"),
-        () = stopping => {}
+    let mut driver = listeners.driver;
+    let accepting = tokio::select! {
+        () = serving => true,
+        () = bussing => true,
+        () = &mut driver => false,
+        () = stopping => true,
+    };
+    if accepting {
+        daemon::farewell(driver).await;
+    } else {
+        tracing::error!("nothing accepts any more");
     }
     fs::remove_file(config.sock_dir.join(PUBLISH_PULL)).ok();
     fs::remove_file(&config.pidfile).ok();

@@ -192,7 +192,10 @@ async fn host(parsed: &Parsed) -> Result<(), Failure> {
     };
     let publish = carry(listeners.publish, publish, Channel::Publish);
     let request = carry(listeners.request, request, Channel::Request);
-    until_told(async { tokio::join!(publish, request, listeners.driver) }).await
+    let mut driver = listeners.driver;
+    until_told(async { tokio::join!(publish, request, &mut driver) }).await?;
+    daemon::farewell(driver).await;
+    Ok(())
 }
 
 async fn until_told<T>(work: impl Future<Output = T>) -> Result<(), Failure> {

@@ -83,6 +83,14 @@ fn expanded(name: &str, check: &Check<'_>) -> String {
     expand(name, check.system)
 }
 
+/// As Python's `os.path.dirname`: with a slash behind it a path is that of a directory.
+fn dirname(path: &Path) -> &Path {
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return path.components().as_path();
+    }
+    path.parent().unwrap_or(path)
+}
+
 /// As Python's `os.path.expanduser`.
 fn expand(name: &str, system: &dyn crate::system::Observe) -> String {
     let Some(rest) = name.strip_prefix('~') else {

@@ -67,6 +67,8 @@ fn absent(args: &Args, check: &Check<'_>) -> Answer {
         .system
         .link_metadata(&path)
         .map_err(|error| os_error(error, &path))?;
+    // With a slash behind it only a directory is there.
+    let found = found.filter(|found| !name.ends_with('/') || !found.is_file());
     let Some(found) = found else {
         return Ok(Plan::unchanged(format!("File {name} is not present")));
     };

@@ -1,6 +1,6 @@
 //! `file.append` and `file.prepend`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use salt_proto::{Map, Value};
 
@@ -125,7 +125,7 @@ fn add(args: &Args, check: &Check<'_>, before: bool) -> Answer {
     if there.as_ref().is_some_and(|there| there.is_dir()) {
         return Err(fails(rustix::io::Errno::ISDIR.into()));
     }
-    let parent = path.parent().unwrap_or_else(|| Path::new("/")).to_owned();
+    let parent = super::dirname(&path).to_owned();
     let makedirs = args.is_true("makedirs");
     if there.is_none() {
         if check.is_test() {

@@ -72,7 +72,7 @@ fn copy(args: &Args, check: &Check<'_>) -> Answer {
     let identical = there.kind == FileKind::File
         && old.as_ref().is_some_and(|old| old.is_file())
         && check.system.read(&from).map_err(fails)? == check.system.read(&to).map_err(fails)?;
-    let parent = to.parent().unwrap_or(&to).to_owned();
+    let parent = super::dirname(&to).to_owned();
     let makedirs = args.is_true("makedirs");
     if !test && !makedirs && !check.system.is_dir(&parent) {
         return Ok(Plan::fail(format!(
@@ -152,7 +152,7 @@ fn rename(args: &Args, check: &Check<'_>) -> Answer {
             "The target file \"{name}\" exists and will not be overwritten"
         )));
     }
-    let parent = to.parent().unwrap_or(&to).to_owned();
+    let parent = super::dirname(&to).to_owned();
     let makedirs = args.is_true("makedirs");
     if !check.is_test() && !makedirs && !check.system.is_dir(&parent) {
         return Ok(Plan::fail(format!(

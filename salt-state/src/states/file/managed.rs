@@ -471,8 +471,14 @@ pub(super) fn file(
     if !unknown.is_empty() {
         return Ok(Plan::fail(unknown));
     }
-    let parent = path.parent().unwrap_or(path).to_owned();
-    if !options.makedirs && !check.system.is_dir(&parent) {
+    // With a slash behind it a name is that of a directory, where no file can be.
+    if name.ends_with('/') && options.makedirs {
+        return Ok(Plan::fail("Unable to manage file: Is a directory")
+            .when_testing(would_change(name))
+            .test_changes(tested));
+    }
+    let parent = super::dirname(path);
+    if !options.makedirs && !check.system.is_dir(parent) {
         return Ok(Plan::fail("Parent directory not present"));
     }
     let path = path.to_owned();

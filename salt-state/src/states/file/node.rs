@@ -64,7 +64,7 @@ fn touch(args: &Args, check: &Check<'_>) -> Answer {
     let found = check.system.metadata(&path).map_err(fails)?;
     let (atime, mtime) = (args.given("atime").cloned(), args.given("mtime").cloned());
     let stated = atime.is_some() || mtime.is_some();
-    let parent = path.parent().unwrap_or(&path).to_owned();
+    let parent = super::dirname(&path).to_owned();
     let makedirs = args.is_true("makedirs");
     let (test, real) = match &found {
         None => (

@@ -114,7 +114,7 @@ fn symlink(args: &Args, check: &Check<'_>) -> Answer {
         .optional_text("backupname")
         .filter(|backup| !backup.is_empty());
     let found = check.system.link_metadata(&path).map_err(fails)?;
-    let parent = path.parent().unwrap_or(&path).to_owned();
+    let parent = super::dirname(&path).to_owned();
     let parent_there = check.system.is_dir(&parent);
     let shown_parent = parent.display().to_string();
 
@@ -356,7 +356,7 @@ fn hardlink(args: &Args, check: &Check<'_>) -> Answer {
         (Some(a), Some(b)) => !a.is_link() && (a.device, a.inode) == (b.device, b.inode),
         _ => false,
     };
-    let parent = path.parent().unwrap_or(&path).to_owned();
+    let parent = super::dirname(&path).to_owned();
     if same {
         return Ok(Plan::unchanged(if check.is_test() {
             format!("The hard link {name} is presently targetting {target}")

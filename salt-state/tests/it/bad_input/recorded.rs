@@ -562,8 +562,12 @@ const NAMES: &[Known] = &[
         "a machine in memory has such names; the kernel refuses them",
     ),
     (
-        "\"name\": \"/bi/f/\"",
-        "Salt takes a file with a slash behind it for the directory of what is to be made",
+        "\"fun\": \"file.recurse\", \"kw\": {\"name\": \"/bi/f/\"",
+        "a file where a directory is to be: ours says so at once, Salt goes through what would be in it",
+    ),
+    (
+        "\"fun\": \"file.mknod\", \"kw\": {\"name\": \"/bi/f/\"",
+        "the state fails in its own words where Salt's raises an exception",
     ),
     (
         "\"print\": \"name,size\"",

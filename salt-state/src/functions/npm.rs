@@ -54,9 +54,9 @@ pub(super) fn register(registry: &mut Registry) {
         "cache_clean(path=None, runas=None, env=None, force=False)",
         "Removes what npm keeps for later, or a part of it; whether that worked.",
         |args, context| {
-            let force = args.is_true("force").then_some("--force");
-            let command = cache(args, context, "clean")?.args(force);
-            Ok(tool::run(context, &command)?.is_success().into())
+            let (place, path) = (Place::of(args, "runas"), args.optional_text("path"));
+            let force = args.is_true("force");
+            Ok(clean(context, &place, path.as_deref(), force)?.into())
         },
     );
     add(
@@ -64,11 +64,8 @@ pub(super) fn register(registry: &mut Registry) {
         "cache_list(path=None, runas=None, env=None)",
         "What npm keeps for later, or a part of it.",
         |args, context| {
-            let output = tool::ask(context.system, &cache(args, context, "ls")?)?;
-            if !output.is_success() && !output.stderr_text().trim().is_empty() {
-                return Err(CallError::execution(output.stderr_text().trim().to_owned()));
-            }
-            Ok(output.stdout_text().trim_end().into())
+            let (place, path) = (Place::of(args, "runas"), args.optional_text("path"));
+            Ok(kept(context.system, &place, path.as_deref())?.into())
         },
     );
     add(
@@ -84,10 +81,30 @@ pub(super) fn register(registry: &mut Registry) {
     );
 }
 
-/// A command about what npm keeps for later.
-fn cache(args: &Args, context: &Context<'_>, verb: &str) -> Result<Command, CallError> {
-    let command = Place::of(args, "runas").npm(context.system, "cache")?;
-    Ok(command.arg(verb).args(args.optional_text("path")))
+/// What npm keeps for later, or a part of it.
+pub(crate) fn kept(
+    machine: &dyn Observe,
+    place: &Place,
+    path: Option<&str>,
+) -> Result<String, CallError> {
+    let command = place.npm(machine, "cache")?.arg("ls").args(path);
+    let output = tool::ask(machine, &command)?;
+    if !output.is_success() && !output.stderr_text().trim().is_empty() {
+        return Err(CallError::execution(output.stderr_text().trim().to_owned()));
+    }
+    Ok(output.stdout_text().trim_end().to_owned())
+}
+
+/// Removes what npm keeps for later, or a part of it; whether that worked.
+pub(crate) fn clean(
+    context: &Context<'_>,
+    place: &Place,
+    path: Option<&str>,
+    force: bool,
+) -> Result<bool, CallError> {
+    let command = place.npm(context.system, "cache")?.arg("clean").args(path);
+    let command = command.args(force.then_some("--force"));
+    Ok(tool::run(context, &command)?.is_success())
 }
 
 /// Where and as whom npm works: in a directory, or for everybody.

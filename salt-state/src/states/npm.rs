@@ -33,6 +33,12 @@ pub(super) fn register(registry: &mut Registry) {
         "Installs what a directory needs.",
         bootstrap,
     );
+    add(
+        "npm.cache_cleaned",
+        "cache_cleaned(name=None, user=None, force=False)",
+        "Makes sure that npm keeps nothing for later, or nothing of one package.",
+        cache_cleaned,
+    );
 }
 
 /// The name and the version of a package as it is written; a name may begin with `@`.
@@ -185,6 +191,59 @@ fn bootstrap(args: &Args, check: &Check<'_>) -> Answer {
         }
     })
     .when_testing(would))
+}
+
+/// Whether a list of what is kept tells of a package. Salt takes the list's first letter
+/// for the place where npm keeps things.
+fn tells_of(kept: &str, name: &str) -> Result<bool, CallError> {
+    let Some(first) = kept.chars().next() else {
+        let text = "string index out of range";
+        return Err(CallError::exception("IndexError", text));
+    };
+    Ok(kept.contains(&format!("{first}/{name}/")))
+}
+
+// `force` is taken and not handed on, as in Salt.
+fn cache_cleaned(args: &Args, check: &Check<'_>) -> Answer {
+    let name = args.given("name").filter(|name| name.is_true());
+    let name = name.map(python::str);
+    let place = Place::of(args, "user");
+    let what = name.as_deref().unwrap_or("packages");
+    let look = |path: Option<&str>| tools::kept(check.system, &place, path);
+    let kept = look(name.as_deref()).and_then(|_| match name {
+        Some(_) => look(None).map(Some),
+        None => Ok(None),
+    });
+    let kept = match kept {
+        Ok(kept) => kept,
+        Err(CallError::CommandNotFound(error) | CallError::Execution(error)) => {
+            return Ok(Plan::fail(format!(
+                "Error looking up cached {what}: {error}"
+            )));
+        }
+        Err(other) => return Err(other),
+    };
+    if let (Some(kept), Some(name)) = (&kept, &name)
+        && !tells_of(kept, name)?
+    {
+        return Ok(Plan::unchanged(format!(
+            "Package {name} is not in the cache"
+        )));
+    }
+    let would = format!("Cached {what} set to be removed");
+    let comment = format!("Cached {what} successfully removed");
+    let failed = format!("Error cleaning cached {what}");
+    let changes = Changes::of(name.as_deref().unwrap_or("cache"), "Removed");
+    Ok(Plan::change(comment, changes, move |context| {
+        Ok(
+            match tools::clean(context, &place, name.as_deref(), false)? {
+                true => Done::as_planned(),
+                false => Done::failed(failed),
+            },
+        )
+    })
+    .when_testing(would)
+    .test_changes(Changes::none()))
 }
 
 #[cfg(test)]

@@ -393,6 +393,7 @@ replays! {
     rules_of_nft_are_set_as_salt_sets_them: "nftables", 200;
     gems_are_installed_as_salt_installs_them: "gem", 60;
     packages_of_node_are_installed_as_salt_installs_them: "npm", 50;
+    what_npm_keeps_is_removed_as_salt_removes_it: "npm_cache", 120;
     names_for_mail_are_given_as_salt_gives_them: "aliases", 100;
     languages_are_made_and_set_as_salt_sets_them: "locale", 60;
     languages_are_set_through_systemd_as_salt_sets_them: "locale_systemd", 60;

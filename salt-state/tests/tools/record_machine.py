@@ -123,7 +123,7 @@ if NS.get("PROCESSES"):
             continue
         for name in ("environ", "smaps", "fd"): take(f"{d}/{name}")
         for fd in os.listdir(d + "/fdinfo"): take(f"{d}/fdinfo/{fd}")
-        for task in os.listdir(d + "/task"): take(f"{d}/task/{task}/stat")
+        for task in os.listdir(d + "/task"): take(f"{d}/task/{task}/stat"); take(f"{d}/task/{task}/fd")
     for name in ("stat", "meminfo", "vmstat", "cpuinfo", "filesystems", "uptime", "loadavg", "version"): take("/proc/" + name)
     for name in ("tcp", "tcp6", "udp", "udp6", "unix", "arp", "dev"): take("/proc/net/" + name)
     FILES["/proc/self"] = "-> " + own

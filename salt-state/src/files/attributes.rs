@@ -21,6 +21,23 @@ pub(crate) fn of(path: &Path, system: &dyn Observe) -> Option<String> {
     Some(flags.chars().filter(|c| *c != '-').collect())
 }
 
+/// Whether a file lacks attributes asked for, or has some that could be taken away.
+pub(crate) fn differ(now: &str, wanted: &str) -> bool {
+    let (added, removed) = changed(now, wanted);
+    !added.is_empty() || !removed.is_empty()
+}
+
+/// What is to be added to the attributes and taken from them.
+fn changed(now: &str, wanted: &str) -> (String, String) {
+    let added = wanted.chars().filter(|c| !now.contains(*c)).collect();
+    // What the file system sets itself (extents, …) is left alone.
+    let removed = now
+        .chars()
+        .filter(|c| "aAcCdDijPsStTu".contains(*c) && !wanted.contains(*c))
+        .collect();
+    (added, removed)
+}
+
 /// Gives a file the attributes asked for and takes those away that can be taken away;
 /// says what changed.
 pub(crate) fn establish(
@@ -31,12 +48,7 @@ pub(crate) fn establish(
     let Some(now) = of(path, context.system) else {
         return Ok(Map::new());
     };
-    let added: String = wanted.chars().filter(|c| !now.contains(*c)).collect();
-    // What the file system sets itself (extents, …) is left alone.
-    let removed: String = now
-        .chars()
-        .filter(|c| "aAcCdDijPsStTu".contains(*c) && !wanted.contains(*c))
-        .collect();
+    let (added, removed) = changed(&now, wanted);
     let mut changes = Map::new();
     for (sign, letters, key) in [('-', &removed, "removed"), ('+', &added, "added")] {
         if letters.is_empty() {

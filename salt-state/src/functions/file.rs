@@ -3,6 +3,8 @@
 mod change;
 mod find;
 mod manage;
+mod meta;
+mod open;
 mod selinux;
 
 use std::path::{Component, Path, PathBuf};
@@ -26,6 +28,8 @@ pub(super) fn register(registry: &mut Registry) {
     crate::files::backup::register(registry);
     find::register(registry);
     manage::register(registry);
+    meta::register(registry);
+    open::register(registry);
     selinux::register(registry);
 }
 

@@ -14,6 +14,7 @@ use crate::files::perms::{Wanted, mode_bits};
 use crate::plan::Plan;
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
+pub(crate) use managed::only_ignored;
 
 mod absent;
 mod accumulated;

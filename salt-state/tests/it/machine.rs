@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use salt_proto::{Map, Value};
-use salt_state::{Args, CallError, Context, FakeSystem, MinionData, Output, Registry, System};
+use salt_state::{
+    Args, CallError, Context, FakeSystem, MemorySources, MinionData, Output, Registry, System,
+};
 use serde_json::Value as Json;
 
 use crate::golden::{call_arguments, decode};
@@ -90,6 +92,13 @@ fn machine(recording: &Json, commands: &Arc<Mutex<Ran>>) -> FakeSystem {
             // Ours say where the options end.
             .filter(|word| word != "--")
             .collect();
+        let argv = match argv.as_slice() {
+            // Ours does not look into a directory.
+            [program, option, path] if program == "lsattr" && option == "-d" => {
+                vec![program.clone(), path.clone()]
+            }
+            _ => argv,
+        };
         let all = commands.lock().unwrap();
         let same = |known: &[String]| {
             known.len() == argv.len()
@@ -166,6 +175,13 @@ fn replay(recorded: &str, differing: &[Differs]) -> usize {
     let (registry, minion) = (Registry::builtin(), MinionData::default());
     let commands = Arc::new(Mutex::new(Ran::new()));
     let machine = machine(&recording, &commands);
+    let files = recording["files"].as_object().unwrap().iter();
+    let tree = files.fold(MemorySources::new(), |tree, (path, content)| {
+        match path.strip_prefix("/srv/salt/") {
+            Some(path) => tree.file("base", path, text(content)),
+            None => tree,
+        }
+    });
     let (mut wrong, mut count) = (Vec::new(), 0);
     // Among processes that did nothing, which is first is chance: who they are is compared.
     let everybody: BTreeMap<String, Value> = recording["cases"]
@@ -197,7 +213,8 @@ fn replay(recorded: &str, differing: &[Differs]) -> usize {
         let mut arguments = case.clone();
         arguments["kwargs"] = case["kw"].clone();
         let args: Args = call_arguments(&arguments);
-        let context = Context::new(&registry, &machine, &minion);
+        let mut context = Context::new(&registry, &machine, &minion);
+        context.sources = Some(&tree);
 
         let answer = registry.call(call, &args, &context);
 
@@ -264,6 +281,13 @@ fn processes_and_usage_are_told_as_salt_tells_them() {
     let count = replay(include_str!("../vectors/functions/machine_ps.json"), &[]);
 
     assert!(count > 200, "{count}");
+}
+
+#[test]
+fn files_and_services_are_told_as_salt_tells_them() {
+    let count = replay(include_str!("../vectors/functions/machine_files.json"), &[]);
+
+    assert!(count > 60, "{count}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ specification is Python that says
     FILES      files put below / (in a tmpfs where the directory is one of TMPFS, over it where it is one of OVERLAY),
                DIRECTORIES that are made
     IN_SBIN    names of FAKE that are put into /usr/sbin, which has to be in OVERLAY
+    THERE      files of the machine itself, of which nothing is recorded but that they are there
     WATCH      files that are looked at before and after each call
     FAKE       programs that stand in for real ones, HIDE those that are not there
     CASES      calls: `fn` with `args` and `kw`, and `setup`, a line of shell
@@ -123,7 +124,8 @@ if NS.get("PROCESSES"):
             continue
         for name in ("environ", "smaps", "fd"): take(f"{d}/{name}")
         for fd in os.listdir(d + "/fdinfo"): take(f"{d}/fdinfo/{fd}")
-        for task in os.listdir(d + "/task"): take(f"{d}/task/{task}/stat"); take(f"{d}/task/{task}/fd")
+        for task in os.listdir(d + "/task"):
+            for name in ("stat", "fd", "exe"): take(f"{d}/task/{task}/{name}")
     for name in ("stat", "meminfo", "vmstat", "cpuinfo", "filesystems", "uptime", "loadavg", "version"): take("/proc/" + name)
     for name in ("tcp", "tcp6", "udp", "udp6", "unix", "arp", "dev"): take("/proc/net/" + name)
     FILES["/proc/self"] = "-> " + own
@@ -139,6 +141,8 @@ if "SYS" in NS:
     mount("/sys/block", "-t", "tmpfs")
     for name in NS["SYS"]:
         os.makedirs("/sys/block/" + name); FILES[f"/sys/block/{name}/"] = ""
+# What there is, without what is in it.
+for path in NS.get("THERE", []): assert os.path.exists(path), path; FILES[path] = ""
 for path in NS.get("DIRECTORIES", []): os.makedirs(path, exist_ok=True); FILES[path + "/"] = ""
 for path, text in NS.get("FILES", {}).items(): FILES[path] = text if isinstance(text, str) else text.decode("latin-1")
 

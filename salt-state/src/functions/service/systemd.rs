@@ -159,6 +159,35 @@ pub(super) fn register(registry: &mut Registry) {
             Ok(properties(&ask(context.system, &command)?.stdout_text()).into())
         },
     );
+    registry.add(
+        "service.execs",
+        "execs(root=None)",
+        "The programs that services are, by the services' names.",
+        |args, context| {
+            let systemd = Systemd {
+                machine: context.system,
+            };
+            let root = args.optional_text("root").filter(|root| !root.is_empty());
+            let names = match &root {
+                Some(root) => systemd.below(Path::new(root)).into_iter().collect(),
+                None => systemd.all(),
+            };
+            let mut found = Map::new();
+            for name in names {
+                let mut command = Command::new("systemctl");
+                if let Some(root) = &root {
+                    command = command.arg("--root").arg(root);
+                }
+                let command = command.args(["show", "--"]).arg(unit(&name));
+                let known = properties(&ask(context.system, &command)?.stdout_text());
+                let program = known.get("ExecStart").and_then(|start| start.get("path"));
+                if let Some(program) = program {
+                    found.insert(name, program.clone());
+                }
+            }
+            Ok(found.into())
+        },
+    );
 }
 
 /// Whether systemd is what started the machine.
@@ -291,9 +320,16 @@ impl Systemd<'_> {
 
     /// The names of all units with a file, and of the scripts that systemd wraps.
     pub(super) fn all(&self) -> Vec<String> {
+        let mut found = self.below(Path::new("/"));
+        found.extend(super::script::names(self.machine));
+        found.into_iter().collect()
+    }
+
+    /// The names of the units of the system below a directory.
+    fn below(&self, root: &Path) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
-        for directory in DIRECTORIES.map(Path::new) {
-            for file in self.machine.list(directory).unwrap_or_default() {
+        for directory in DIRECTORIES.map(|at| root.join(at.trim_start_matches('/'))) {
+            for file in self.machine.list(&directory).unwrap_or_default() {
                 let file = file.to_string_lossy();
                 if let Some(name) = name_of(&file)
                     && !self.machine.is_dir(&directory.join(&*file))
@@ -302,8 +338,7 @@ impl Systemd<'_> {
                 }
             }
         }
-        found.extend(super::script::names(self.machine));
-        found.into_iter().collect()
+        found
     }
 
     /// The names of the unit files in one of some states.

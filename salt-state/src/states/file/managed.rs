@@ -19,7 +19,7 @@ use crate::plan::{Changes, Done, Plan};
 use crate::python;
 use crate::registry::CallError;
 use crate::states::Check;
-use crate::system::{Command, FileKind, Metadata, WriteOptions};
+use crate::system::{Command, FileKind, Metadata, Observe, WriteOptions};
 
 mod content;
 
@@ -246,7 +246,7 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
     };
     let ignored = bytes
         .as_deref()
-        .is_some_and(|new| only_ignored(path, new, args, check));
+        .is_some_and(|new| only_ignored(path, new, args, check.system));
     let afterwards = std::mem::take(&mut options.afterwards);
     let mut plan = file(name, bytes, options, check)?;
     if ignored && (plan.is_change() || plan.result.is_none()) {
@@ -256,7 +256,7 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
 }
 
 /// Whether old and new content differ only in what the state ignores.
-fn only_ignored(path: &Path, new: &[u8], args: &Args, check: &Check<'_>) -> bool {
+pub(crate) fn only_ignored(path: &Path, new: &[u8], args: &Args, system: &dyn Observe) -> bool {
     let (order, blanks) = (
         args.is_true("ignore_ordering"),
         args.is_true("ignore_whitespace"),
@@ -269,7 +269,7 @@ fn only_ignored(path: &Path, new: &[u8], args: &Args, check: &Check<'_>) -> bool
     if !order && !blanks && marks.is_empty() {
         return false;
     }
-    let Ok(Some(old)) = check.system.read(path) else {
+    let Ok(Some(old)) = system.read(path) else {
         return false;
     };
     let reduced = |content: &[u8]| {
@@ -295,9 +295,8 @@ fn only_ignored(path: &Path, new: &[u8], args: &Args, check: &Check<'_>) -> bool
                 (!(blanks && line.is_empty())).then_some(line)
             })
             .collect();
-        if order {
-            lines.sort();
-        }
+        // Both of the others imply that the order is ignored.
+        lines.sort();
         lines
     };
     reduced(&old) == reduced(new)

@@ -18,6 +18,13 @@ pub(crate) struct Block {
 }
 
 impl Block {
+    /// The complaint about more than one way to put a block in.
+    pub(crate) fn too_many_ways() -> CallError {
+        CallError::invocation(
+            "Only one of append_if_not_found, prepend_if_not_found, insert_before_match, and insert_after_match is permitted",
+        )
+    }
+
     /// The text with the block.
     ///
     /// # Errors
@@ -31,9 +38,7 @@ impl Block {
             self.after.is_some(),
         ];
         if ways.iter().filter(|way| **way).count() > 1 {
-            return Err(CallError::invocation(
-                "Only one of append_if_not_found, prepend_if_not_found, insert_before_match, and insert_after_match is permitted",
-            ));
+            return Err(Self::too_many_ways());
         }
         let eol = text_lines_with_ends(old).first().map_or("\n", |line| {
             if line.ends_with("\r\n") { "\r\n" } else { "\n" }

@@ -55,7 +55,15 @@ impl Flags {
                 }
                 bits
             }
-            Some(name) => one(&python::str(name))?,
+            Some(Value::Str(name)) => one(name)
+                .map_err(|_| CallError::execution(format!("Invalid re flag given: {name}")))?,
+            Some(other) => {
+                return Err(CallError::execution(format!(
+                    "Invalid re flags: \"{}\", must be given either as a single flag string, a list of strings, as an \
+                     integer, or as an re flag",
+                    python::str(other)
+                )));
+            }
         }))
     }
 
@@ -276,7 +284,7 @@ mod tests {
         assert!(Pattern::new("(?i)x", Flags::default()).is_ok());
         assert_eq!(
             Flags::parse(Some(&"bad".into())).unwrap_err().to_string(),
-            "Invalid re flag given: BAD"
+            "Invalid re flag given: bad"
         );
     }
 

@@ -60,6 +60,22 @@ pub(crate) fn contains(content: &str, text: &str, ignore_blanks: bool) -> Result
     Pattern::new(&pattern, Flags::default())?.is_match(content)
 }
 
+/// One source; what Python says where it is none.
+fn single(source: &Value) -> Result<String, CallError> {
+    let kind = source.type_name();
+    match source {
+        Value::Str(source) => Ok(source.clone()),
+        Value::List(_) | Value::Map(_) => Err(CallError::exception(
+            "AttributeError",
+            format!("'{kind}' object has no attribute 'decode'"),
+        )),
+        _ => Err(CallError::exception(
+            "TypeError",
+            format!("'{kind}' object is not iterable"),
+        )),
+    }
+}
+
 /// The texts of the sources of a state, rendered; the error is the plan that says which
 /// one is missing.
 pub(super) fn of_sources(
@@ -73,8 +89,23 @@ pub(super) fn of_sources(
             return Ok(Err(Plan::fail("source and sources are mutually exclusive")));
         }
         (None, None) => return Ok(Ok(None)),
-        (Some(one), None) | (None, Some(one)) => texts(Some(one)),
+        (Some(one), None) => vec![single(one)?],
+        (None, Some(Value::Str(one))) => one.chars().map(String::from).collect(),
+        (None, Some(Value::Map(all))) => all.keys().map(python::str).collect(),
+        (None, Some(all @ Value::List(_))) => texts(Some(all)),
+        (None, Some(wrong)) => {
+            let text = format!("object of type '{}' has no len()", wrong.type_name());
+            return Err(CallError::exception("TypeError", text));
+        }
     };
+    if let Some(url) = urls
+        .iter()
+        .find(|url| !url.contains("://") && !url.starts_with('/'))
+    {
+        return Err(CallError::execution(format!(
+            "Path '{url}' is not absolute"
+        )));
+    }
     let mut all = Vec::new();
     let saltenv = check.environment();
     let renderer = args.optional_text("template").unwrap_or_default();

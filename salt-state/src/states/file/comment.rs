@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use salt_proto::Value;
+
 use super::{Answer, named, replace};
 use crate::args::Args;
 use crate::files::edit::{comment as edited, diff, editable, escaped, rewrite};
 use crate::files::regex::{Flags, Pattern, loose};
 use crate::plan::{Changes, Done, Plan};
-use crate::registry::Registry;
+use crate::registry::{CallError, Registry};
 use crate::states::Check;
 
 pub(super) fn register(registry: &mut Registry) {
@@ -39,6 +41,28 @@ fn unanchored(regex: &str) -> &str {
     body.strip_suffix('$').unwrap_or(body)
 }
 
+/// Python's complaints about an expression and a mark that are none.
+fn are_texts(args: &Args) -> Result<(), CallError> {
+    let complain = |text: String| Err(CallError::exception("TypeError", text));
+    let wrong = |key: &str| args.get(key).filter(|given| given.as_str().is_none());
+    if let Some(regex) = wrong("regex") {
+        let kind = regex.type_name();
+        return complain(format!(
+            "expected string or bytes-like object, got '{kind}'"
+        ));
+    }
+    match wrong("char") {
+        Some(Value::List(_)) => {
+            complain("can only concatenate list (not \"str\") to list".to_owned())
+        }
+        Some(mark) => complain(format!(
+            "unsupported operand type(s) for +: '{}' and 'str'",
+            mark.type_name()
+        )),
+        None => Ok(()),
+    }
+}
+
 fn change(args: &Args, check: &Check<'_>, add: bool) -> Answer {
     let function = if add { "comment" } else { "uncomment" };
     let name = match named(args, function, check)? {
@@ -49,6 +73,9 @@ fn change(args: &Args, check: &Check<'_>, add: bool) -> Answer {
     let (regex, mark) = (args.text("regex")?, args.text("char")?);
     if !check.system.exists(&path) {
         return Ok(Plan::fail(format!("{name}: file not found")));
+    }
+    if add {
+        are_texts(args)?;
     }
     let old = editable(&path, None, check.system)?;
     let (text, _) = loose(&old);
@@ -91,7 +118,7 @@ fn change(args: &Args, check: &Check<'_>, add: bool) -> Answer {
         if let Some(new) = new {
             rewrite(&path, &new, backup.as_deref(), false, context)?;
         }
-        Ok::<_, crate::CallError>(Done::as_planned())
+        Ok::<_, CallError>(Done::as_planned())
     })
     .when_testing(format!("File {name} is set to be updated"))
     .test_changes(would))

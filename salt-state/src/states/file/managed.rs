@@ -89,8 +89,10 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
     let given: Vec<&str> = ["contents", "contents_pillar", "contents_grains"]
         .into_iter()
         .filter(|key| {
+            let empty =
+                |value: &Value| matches!(value, Value::List(_) | Value::Map(_)) && !value.is_true();
             args.given(key)
-                .is_some_and(|value| *key == "contents" || value.is_true())
+                .is_some_and(|value| *key == "contents" || !empty(value))
         })
         .collect();
     let has_source = args

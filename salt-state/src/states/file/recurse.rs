@@ -120,8 +120,22 @@ fn wares(source: &str, args: &Args, check: &Check<'_>) -> Result<Wares, CallErro
         return Ok(wares);
     };
     let fails = |error| os_error(error, Path::new(source));
-    let include = texts(args.given("include_pat"));
-    let exclude = texts(args.given("exclude_pat"));
+    let mut patterns = [Vec::new(), Vec::new()];
+    for (found, key) in patterns.iter_mut().zip(["include_pat", "exclude_pat"]) {
+        let given = args.given(key).filter(|given| given.is_true());
+        if let Some(wrong @ (Value::Int(_) | Value::Map(_))) = given {
+            let kind = wrong.type_name();
+            let text = format!("expected string or bytes-like object, got '{kind}'");
+            return Err(CallError::exception("TypeError", text));
+        }
+        *found = texts(given);
+    }
+    let [include, exclude] = patterns;
+    if let Some(wrong @ (Value::Str(_) | Value::List(_) | Value::Map(_))) = args.given("maxdepth") {
+        let kind = wrong.type_name();
+        let text = format!("'>' not supported between instances of 'int' and '{kind}'");
+        return Err(CallError::exception("TypeError", text));
+    }
     let depth = args.optional_int("maxdepth")?;
     let start = if top.is_empty() {
         String::new()

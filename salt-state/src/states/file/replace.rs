@@ -176,6 +176,31 @@ fn replace(args: &Args, check: &Check<'_>) -> Answer {
     .when_testing("Changes would have been made"))
 }
 
+/// Python's complaints about what is no text.
+fn line_is_told(args: &Args) -> Result<(), CallError> {
+    for (key, method) in [("mode", "lower"), ("content", "rstrip")] {
+        if let Some(wrong) = args.given(key).filter(|given| given.as_str().is_none()) {
+            let kind = wrong.type_name();
+            return Err(CallError::exception(
+                "AttributeError",
+                format!("'{kind}' object has no attribute '{method}'"),
+            ));
+        }
+    }
+    for key in ["match", "before", "after"] {
+        let why = match args.given(key).filter(|given| given.is_true()) {
+            None | Some(Value::Str(_)) => continue,
+            Some(wrong @ (Value::List(_) | Value::Map(_))) => {
+                format!("unhashable type: '{}'", wrong.type_name())
+            }
+            Some(_) => "first argument must be string or compiled pattern".to_owned(),
+        };
+        let wrong = args.given(key).map(python::str).unwrap_or_default();
+        return Err(CallError::execution(format!("{why}: '{wrong}'")));
+    }
+    super::owners_are_names(args)
+}
+
 fn line(args: &Args, check: &Check<'_>) -> Answer {
     let name = match named(args, "line", check)? {
         Ok(name) => name,
@@ -191,8 +216,9 @@ fn line(args: &Args, check: &Check<'_>) -> Answer {
     let Some(mode) = args.optional_text("mode") else {
         return Ok(Plan::fail("Mode was not defined. How to process the file?"));
     };
+    line_is_told(args)?;
     let content = args.optional_text("content").unwrap_or_default();
-    if content.is_empty() && mode != "delete" {
+    if args.given("content").is_none() && mode != "delete" {
         return Ok(Plan::fail(
             "Content can only be empty if mode is ['delete']",
         ));
@@ -260,12 +286,34 @@ pub(crate) fn block(args: &Args, content: String) -> Result<Block, CallError> {
         Some(Value::Str(mark)) => Ok(mark.clone()),
         other => {
             let kind = other.map_or("NoneType", Value::type_name);
-            Err(CallError::exception(
-                "TypeError",
-                format!("must be str, not {kind}"),
-            ))
+            Err(if key == "marker_start" {
+                let text = format!("'in <string>' requires string as left operand, not {kind}");
+                CallError::exception("TypeError", text)
+            } else if args.is_true("append_if_not_found") || args.is_true("prepend_if_not_found") {
+                let text = format!("'{kind}' object has no attribute 'rstrip'");
+                CallError::exception("AttributeError", text)
+            } else {
+                CallError::exception("TypeError", format!("must be str, not {kind}"))
+            })
         }
     };
+    // Python counts how many of the ways are on.
+    let mut ways = 0;
+    for key in ["append_if_not_found", "prepend_if_not_found"] {
+        match args.get(key) {
+            None => {}
+            Some(Value::Bool(on)) => ways += i64::from(*on),
+            Some(Value::Int(number)) => ways += *number,
+            Some(other) => {
+                let kind = other.type_name();
+                let text = format!("unsupported operand type(s) for +: 'int' and '{kind}'");
+                return Err(CallError::exception("TypeError", text));
+            }
+        }
+    }
+    if ways > 1 {
+        return Err(Block::too_many_ways());
+    }
     let given = |key: &str| args.optional_text(key).filter(|text| !text.is_empty());
     Ok(Block {
         start: mark("marker_start")?,
@@ -294,8 +342,9 @@ fn blockreplace(args: &Args, check: &Check<'_>) -> Answer {
         ))
     };
     let mut content = match args.given("content") {
-        None => String::new(),
+        None if args.get("content").is_none() => String::new(),
         Some(Value::Str(content)) => content.clone(),
+        None => return Ok(stopped("'NoneType' object has no attribute 'endswith'")),
         Some(other) => {
             let kind = other.type_name();
             return Ok(stopped(&format!(

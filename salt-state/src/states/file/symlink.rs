@@ -58,7 +58,11 @@ fn owner(args: &Args, system: &dyn Observe) -> Result<(Value, Value), CallError>
     let fail = |error: std::io::Error| CallError::execution(errno_text(&error, None));
     let identity = system.identity();
     let inherit = args.is_true("inherit_user_and_group");
-    let given = |key: &str| args.given(key).filter(|value| value.is_true()).cloned();
+    let given = |key: &str| {
+        args.given(key)
+            .filter(|value| value.is_true() || value.as_str().is_some())
+            .cloned()
+    };
     let user = match given("user") {
         Some(user) => user,
         None => user_name(system, identity.uid).map_err(fail)?,

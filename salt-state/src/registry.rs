@@ -251,6 +251,18 @@ pub struct Registry {
     programs: BTreeMap<&'static str, &'static str>,
     foreign: Option<Arc<dyn Foreign>>,
     rehearsed: BTreeSet<&'static str>,
+    /// Functions of virtual modules (`pkg`) where another program does their work than on
+    /// Debian: by the grain `os_family`, then by name.
+    provided: BTreeMap<&'static str, BTreeMap<&'static str, Entry>>,
+}
+
+/// Whether there are functions of a module among those.
+fn provides(all: &BTreeMap<&'static str, Entry>, module: &str) -> bool {
+    let next = all.range(module..).next();
+    next.is_some_and(|(name, _)| {
+        name.strip_prefix(module)
+            .is_some_and(|rest| rest.starts_with('.'))
+    })
 }
 
 /// What a state module does before its first function, whoever wrote it.
@@ -571,6 +583,52 @@ impl Registry {
         );
     }
 
+    /// Adds the function that stands behind a name on machines of a family: there, only
+    /// those of its module that were added so can be called.
+    pub(crate) fn add_for(
+        &mut self,
+        family: &'static str,
+        name: &'static str,
+        signature: &'static str,
+        doc: &'static str,
+        function: fn(&Args, &Context<'_>) -> Result<Value, CallError>,
+    ) {
+        self.provided.entry(family).or_default().insert(
+            name,
+            Entry {
+                function: Callee::Ours(function),
+                signature: Stated::written(name, signature),
+                doc,
+                outputter: None,
+            },
+        );
+    }
+
+    /// The function behind a name on a machine.
+    fn function_on(&self, name: &str, context: &Context<'_>) -> Option<&Entry> {
+        let common = self.functions.get(name);
+        // What somebody added is what they want.
+        if matches!(common, Some(entry) if matches!(entry.function, Callee::Given(_))) {
+            return common;
+        }
+        let Some((module, _)) = name.split_once('.') else {
+            return common;
+        };
+        if !self.provided.values().any(|all| provides(all, module)) {
+            return common;
+        }
+        let family = context.minion.grains.str("os_family").unwrap_or_default();
+        match self.provided.get(family) {
+            Some(all) if provides(all, module) => all.get(name),
+            _ => common,
+        }
+    }
+
+    /// What is known of a function that only other machines have.
+    fn elsewhere(&self, name: &str) -> Option<&Entry> {
+        self.provided.values().find_map(|all| all.get(name))
+    }
+
     /// The outputter that a function's result is shown with, if it has one of its own.
     pub fn outputter_of(&self, name: &str) -> Option<&'static str> {
         self.functions.get(name)?.outputter
@@ -585,7 +643,9 @@ impl Registry {
 
     /// Whether there is a function of that name.
     pub fn contains(&self, name: &str) -> bool {
-        self.functions.contains_key(name) || self.foreign(ForeignKind::Modules, name).is_some()
+        self.functions.contains_key(name)
+            || self.elsewhere(name).is_some()
+            || self.foreign(ForeignKind::Modules, name).is_some()
     }
 
     /// All names: ours, sorted, then those that are not.
@@ -600,7 +660,7 @@ impl Registry {
 
     /// The signature of a function, if it stated one.
     pub fn signature(&self, name: &str) -> Option<&Signature> {
-        match self.functions.get(name) {
+        match self.functions.get(name).or_else(|| self.elsewhere(name)) {
             Some(entry) => entry.signature.get(),
             None => Some(&self.foreign(ForeignKind::Modules, name)?.1.signature),
         }
@@ -608,7 +668,7 @@ impl Registry {
 
     /// The documentation of a function, empty if it has none.
     pub fn doc(&self, name: &str) -> Option<&str> {
-        match self.functions.get(name) {
+        match self.functions.get(name).or_else(|| self.elsewhere(name)) {
             Some(entry) => Some(entry.doc),
             None => Some(&self.foreign(ForeignKind::Modules, name)?.1.doc),
         }
@@ -630,7 +690,7 @@ impl Registry {
         args: &Args,
         context: &Context<'_>,
     ) -> Result<Value, CallError> {
-        let Some(entry) = self.functions.get(name) else {
+        let Some(entry) = self.function_on(name, context) else {
             return self.call_foreign(name, args, context);
         };
         match entry.signature.get() {

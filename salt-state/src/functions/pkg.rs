@@ -12,6 +12,7 @@ use crate::system::Command;
 
 pub(crate) mod asked;
 pub(crate) mod change;
+pub(crate) mod dnf;
 mod keys;
 pub(crate) mod manager;
 pub(crate) mod repo;
@@ -23,6 +24,7 @@ type Answer = Result<Value, CallError>;
 pub(super) fn register(registry: &mut Registry) {
     asked::register(registry);
     change::register(registry);
+    dnf::register(registry);
     keys::register(registry);
     offers(registry);
     repo::register(registry);
@@ -212,7 +214,7 @@ fn offers(registry: &mut Registry) {
             let owner = |path: &String| -> Result<String, CallError> {
                 let command = match manager {
                     Manager::Apt => super::tool::plain("dpkg").args(["-S", path.as_str()]),
-                    Manager::Dnf => {
+                    Manager::Dnf(_) => {
                         super::tool::plain("rpm").args(["-qf", "--queryformat", "%{NAME}", path])
                     }
                     Manager::Apk => super::tool::plain("apk").args(["info", "-W", path]),
@@ -267,15 +269,15 @@ pub(crate) fn without_epoch(version: &str) -> String {
 pub(crate) fn compare(manager: Manager, a: &str, b: &str) -> Ordering {
     match manager {
         Manager::Apt | Manager::Apk => compare_deb(a, b),
-        Manager::Dnf => compare_rpm(a, b),
+        Manager::Dnf(_) => compare_rpm(a, b),
     }
 }
 
 /// Whether a version is what was asked for: that version, one that matches a pattern, or
 /// one for which comparisons (`>=1.0,<2.0`) hold.
 pub(crate) fn satisfies(manager: Manager, version: &str, wanted: &str) -> bool {
-    // Salt takes several comparisons at once for one that no version of Debian's fits.
-    if manager == Manager::Apt && wanted.contains(',') {
+    // Salt takes several comparisons at once for one that no version fits.
+    if manager != Manager::Apk && wanted.contains(',') {
         return false;
     }
     wanted.split(',').map(str::trim).all(|wanted| {
@@ -435,7 +437,7 @@ fn number(a: &mut &[u8], b: &mut &[u8]) -> Ordering {
 }
 
 /// As rpm compares epoch, version and release; a release only where both state one.
-fn compare_rpm(a: &str, b: &str) -> Ordering {
+pub(crate) fn compare_rpm(a: &str, b: &str) -> Ordering {
     let (a, b) = (parts(a), parts(b));
     let order = a.0.cmp(&b.0).then_with(|| rpm_part(a.1, b.1));
     if a.2.is_empty() || b.2.is_empty() {

@@ -8,6 +8,7 @@ use crate::args::Args;
 use crate::context::Context;
 use crate::functions::lowpkg;
 use crate::functions::pkg::change::{self as tools, Failure, changes as differences};
+use crate::functions::pkg::dnf;
 use crate::functions::pkg::manager::Manager;
 use crate::functions::pkg::{ignores_epoch, satisfies, without_epoch};
 use crate::plan::{Changes, Done, Plan};
@@ -52,6 +53,10 @@ pub(super) fn register(registry: &mut Registry) {
                     call = call.keyword(&key, value.clone());
                 }
             }
+            // The lists of packages are read again for a state of its own name only.
+            if call.keywords().get("refresh").is_none_or(Value::is_null) {
+                call = call.keyword("refresh", false);
+            }
             if matches!(
                 declared.as_str(),
                 "purged" | "latest" | "removed" | "installed"
@@ -67,11 +72,7 @@ pub(super) fn register(registry: &mut Registry) {
         "pkg.group_installed",
         "group_installed(name, skip=None, include=None, **kwargs)",
         "Makes sure that a group of packages is installed, where there are such groups.",
-        |_, _| {
-            Ok(Plan::fail(
-                "pkg.group_install not available for this platform",
-            ))
-        },
+        group_installed,
     );
     registry.add_state(
         "pkg.patch_installed",
@@ -98,12 +99,115 @@ pub(super) fn register(registry: &mut Registry) {
     removed::register(registry);
 }
 
+fn group_installed(args: &Args, check: &Check<'_>) -> Answer {
+    let Ok(Manager::Dnf(own)) = manager(check, "pkg.group_installed") else {
+        return Ok(Plan::fail(
+            "pkg.group_install not available for this platform",
+        ));
+    };
+    let name = args.text("name")?;
+    let list = |key: &str| match args.given(key) {
+        None => Ok(Vec::new()),
+        Some(Value::List(items)) => Ok(items.iter().map(python::str).collect::<Vec<String>>()),
+        Some(_) => Err(format!("{key} must be formatted as a list")),
+    };
+    let (skip, include) = match (list("skip"), list("include")) {
+        (Ok(skip), Ok(include)) => (skip, include),
+        (Err(text), _) | (_, Err(text)) => return Ok(Plan::fail(text)),
+    };
+    let now = dnf::versions(check.system, own)?;
+    let options = dnf::repo_options(args);
+    let found = match dnf::groups::difference(check.system, &now, &name, &options) {
+        Ok(found) => found,
+        Err(error) => {
+            return Ok(Plan::fail(format!(
+                "An error was encountered while installing/updating group '{name}': {error}."
+            )));
+        }
+    };
+    let members = |kind: &str, which: &str| -> Vec<String> {
+        let members = found.get(kind).and_then(|kind| kind.get(which));
+        let members = members.and_then(Value::as_list).unwrap_or_default();
+        members.iter().map(python::str).collect()
+    };
+    let mandatory = members("mandatory", "not installed");
+    let needed = members("mandatory", "installed");
+    let invalid: Vec<String> = skip
+        .iter()
+        .filter(|name| mandatory.contains(name) || needed.contains(name))
+        .cloned()
+        .collect();
+    if !invalid.is_empty() {
+        return Ok(Plan::fail(format!(
+            "The following mandatory packages cannot be skipped: {}",
+            joined(invalid)
+        )));
+    }
+    let mut targets = mandatory;
+    let usual = members("default", "not installed").into_iter();
+    targets.extend(usual.filter(|name| !skip.contains(name)));
+    for name in include {
+        if !targets.contains(&name) {
+            targets.push(name);
+        }
+    }
+    if targets.is_empty() {
+        return Ok(Plan::unchanged(format!(
+            "Group '{name}' is already installed"
+        )));
+    }
+    let partly = !needed.is_empty() || !members("default", "installed").is_empty();
+    let (would, did) = if partly {
+        ("is partially installed and will be updated", "updated")
+    } else {
+        ("will be installed", "installed")
+    };
+    let mut call = Args::new().keyword("pkgs", targets.iter().collect::<Value>());
+    for (key, value) in args.keywords() {
+        call = call.keyword(&python::str(key), value.clone());
+    }
+    let after = dnf::change::after_installing(check.system, own, &call, &now)?;
+    let (now, after) = (dnf::joined(now.clone()), dnf::joined(after.unwrap_or(now)));
+    let would = format!("Group '{name}' {would}");
+    Ok(Plan::change(
+        format!("Group '{name}' was {did}"),
+        Changes::from(differences(&now, &after)),
+        move |context| {
+            let changed = match tools::install(&call, context) {
+                Ok(changed) => changed,
+                Err(failure) => {
+                    let error = CallError::from(failure);
+                    return Ok(Done::failed(format!(
+                        "An error was encountered while installing/updating group '{name}': {error}."
+                    )));
+                }
+            };
+            let now = dnf::versions(context.system, own)?;
+            let failed: Vec<String> = targets
+                .iter()
+                .filter(|name| !now.contains_key(*name))
+                .cloned()
+                .collect();
+            if failed.is_empty() {
+                return Ok(Done::as_planned().changes(Changes::from(changed)));
+            }
+            Ok(Done::failed(format!(
+                "Failed to install the following packages: {}",
+                joined(failed)
+            ))
+            .changes(Changes::from(changed)))
+        },
+    )
+    .when_testing(would)
+    .test_changes(Changes::none()))
+}
+
 /// Names of packages with versions, as they were asked for.
 type Targets = Vec<(String, Option<String>)>;
 
 fn manager(check: &Check<'_>, state: &str) -> Result<Manager, CallError> {
-    let family = check.minion.grains.str("os_family").unwrap_or_default();
-    Manager::find(check.system, family).ok_or_else(|| CallError::Unavailable(state.to_owned()))
+    Manager::find(check.system, &check.minion.grains)
+        .ok_or_else(|| CallError::Unavailable(state.to_owned()))
 }
 
 /// As messages name a target.
@@ -131,10 +235,19 @@ fn wants_refresh(args: &Args) -> Option<bool> {
 
 const REFRESHED: &str = "pkg.refreshed";
 
-fn refresh(context: &Context<'_>, manager: Manager, wanted: Option<bool>) -> Result<(), CallError> {
+fn refresh(
+    context: &Context<'_>,
+    manager: Manager,
+    wanted: Option<bool>,
+    args: &Args,
+) -> Result<(), CallError> {
     let due = wanted.unwrap_or_else(|| context.note(REFRESHED).is_none());
     if due {
-        manager.refresh(context)?;
+        if let Manager::Dnf(_) = manager {
+            dnf::refresh(context, args)?;
+        } else {
+            manager.refresh(context)?;
+        }
         context.set_note(REFRESHED, true);
     }
     Ok(())
@@ -145,6 +258,20 @@ fn known<'a>(installed: &'a Versions, name: &str) -> Option<&'a String> {
     installed
         .get(name)
         .or_else(|| installed.get(name.split_once(':')?.0))
+        .or_else(|| installed.get(name.strip_suffix(".noarch")?))
+}
+
+/// Whether one of several versions, between which there are commas, is so.
+fn one_of(versions: &str, is_so: impl Fn(&str) -> bool) -> bool {
+    versions.split(',').any(is_so)
+}
+
+/// Versions apart, between which there are commas.
+fn lists(installed: &Versions) -> dnf::Versions {
+    installed
+        .iter()
+        .map(|(name, all)| (name.clone(), all.split(',').map(str::to_owned).collect()))
+        .collect()
 }
 
 /// What a dry run shows for packages that will be installed.
@@ -201,6 +328,19 @@ fn settled(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
     let installed = manager.installed(check.system, false)?;
     let reinstall = args.is_true("reinstall");
     let allow_updates = args.is_true("allow_updates");
+    let is_dnf = matches!(manager, Manager::Dnf(_));
+    let newest: Vec<String> = wanted
+        .iter()
+        .filter(|(_, version)| version.as_deref() == Some("latest"))
+        .map(|(name, _)| name.clone())
+        .collect();
+    let latest = match manager {
+        Manager::Dnf(own) if !newest.is_empty() => {
+            let now = lists(&installed);
+            dnf::asked::latest(check.system, own, &newest, &now, args)?
+        }
+        _ => BTreeMap::new(),
+    };
     let (mut pending, mut there): (Targets, Targets) = (Vec::new(), Vec::new());
     for (at, (name, version)) in wanted.iter().enumerate() {
         let now = known(&installed, name);
@@ -208,7 +348,7 @@ fn settled(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
             (None, _) => false,
             (Some(now), None) if !sources.is_empty() => {
                 let source = sources.get(at).map(|(_, source)| source.as_str());
-                match version_of(check, source.unwrap_or_default()) {
+                match version_of(manager, check, source.unwrap_or_default()) {
                     Ok(Some(offered)) => offered == *now,
                     Ok(None) => true,
                     Err(Unread::Says(text)) => return Ok(Plan::fail(text)),
@@ -220,6 +360,7 @@ fn settled(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
                 false
             }
             (Some(_), None) => true,
+            (Some(_), Some(version)) if version == "latest" && is_dnf => !latest.contains_key(name),
             (Some(now), Some(version)) if version == "latest" => {
                 match manager.candidate(check.system, name) {
                     Some(offered) => offered == *now,
@@ -232,14 +373,18 @@ fn settled(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
                 } else {
                     (now.clone(), version.clone())
                 };
-                satisfies(manager, &now, &version)
-                    || allow_updates
-                        && crate::functions::pkg::compare(manager, &now, &version)
-                            == std::cmp::Ordering::Greater
+                one_of(&now, |now| {
+                    satisfies(manager, now, &version)
+                        || allow_updates
+                            && crate::functions::pkg::compare(manager, now, &version)
+                                == std::cmp::Ordering::Greater
+                })
             }
         };
         if agrees && !(reinstall && now.is_some()) {
             there.push((name.clone(), version.clone()));
+        } else if version.as_deref() == Some("latest") && is_dnf {
+            pending.push((name.clone(), latest.get(name).cloned()));
         } else if version.as_deref() == Some("latest") {
             let newest = manager.candidate(check.system, name);
             pending.push((name.clone(), newest.or_else(|| version.clone())));
@@ -248,6 +393,12 @@ fn settled(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
         }
     }
     let hold = args.keywords().get("hold").map(Value::is_true);
+    if is_dnf && pending.is_empty() && args.is_true("pkg_verify") && sources.is_empty() {
+        let broken = altered(args, check, &there)?;
+        if !broken.is_empty() {
+            return Ok(mended(args, manager, &installed, broken));
+        }
+    }
     if pending.is_empty() {
         let versioned = wanted.iter().any(|(_, version)| version.is_some());
         let text = if versioned {
@@ -276,12 +427,41 @@ fn install(
         .cloned()
         .partition(|(name, _)| reinstall && known(installed, name).is_some());
     let from_files = args.get("sources").is_some_and(Value::is_true);
+    let is_dnf = matches!(manager, Manager::Dnf(_));
+    let wanted: Vec<String> = if from_files {
+        let files = tools::sources(args);
+        files.into_iter().map(|(name, _)| name).collect()
+    } else {
+        let targets = tools::state_targets(args)?;
+        targets.into_iter().map(|(name, _)| name).collect()
+    };
     let epochs = args.given("ignore_epoch").cloned();
     let mut shows = Changes::none();
+    let offered = match manager {
+        // dnf is asked once for all, and of no versions.
+        Manager::Dnf(own) if check.test && !from_files => {
+            let names: Vec<String> = fresh
+                .iter()
+                .filter(|(_, version)| version.is_none())
+                .map(|(name, _)| name.clone())
+                .collect();
+            if names.is_empty() {
+                BTreeMap::new()
+            } else {
+                let now = lists(installed);
+                dnf::asked::latest(check.system, own, &names, &now, &Args::new())?
+            }
+        }
+        _ => BTreeMap::new(),
+    };
     for (name, version) in &pending {
         let is_again = reinstall && known(installed, name).is_some();
         let meant = if is_again || from_files {
             None
+        } else if let Manager::Dnf(own) = manager {
+            // It is looked for by the name without the machine's architecture.
+            let short = dnf::normalized(own, name) == name;
+            offered.get(name).filter(|_| short).cloned()
         } else {
             match version {
                 None => manager.candidate(check.system, name),
@@ -321,7 +501,9 @@ fn install(
     let changes = if from_files {
         shows.clone()
     } else {
-        Changes::from(predicted(manager, check, installed, &pending, &again))
+        Changes::from(predicted(
+            manager, check, args, installed, &pending, &again,
+        )?)
     };
 
     let mut call = Args::new();
@@ -348,17 +530,25 @@ fn install(
         .collect();
     if !from_files {
         call = call.keyword("pkgs", pkgs);
+        if is_dnf {
+            call = call.keyword("normalize", false);
+        }
     }
     if let Some(ignores) = args.given("ignore_epoch") {
         call = call.keyword("ignore_epoch", ignores.clone());
     }
     let wants_refresh = wants_refresh(args);
     Ok(Plan::change(comment.clone(), changes, move |context| {
-        let installed = refresh(context, manager, wants_refresh)
+        let installed = refresh(context, manager, wants_refresh, &call)
             .map_err(Failure::from)
             .and_then(|()| tools::install(&call, context));
         let changed = match installed {
             Ok(changed) => changed,
+            Err(Failure::Problems {
+                verb,
+                changes,
+                errors,
+            }) => return Ok(Done::failed(Failure::problems(verb, &errors)).changes(changes)),
             Err(Failure::Problem {
                 verb,
                 changes,
@@ -387,10 +577,10 @@ fn install(
                     true
                 }
                 (Some(_), Some(version)) if version == "latest" => false,
-                (Some(now), Some(version)) if ignores(version) => {
-                    !satisfies(manager, &without_epoch(now), &without_epoch(version))
-                }
-                (Some(now), Some(version)) => !satisfies(manager, now, version),
+                (Some(now), Some(version)) if ignores(version) => !one_of(now, |now| {
+                    satisfies(manager, &without_epoch(now), &without_epoch(version))
+                }),
+                (Some(now), Some(version)) => !one_of(now, |now| satisfies(manager, now, version)),
             })
             .map(|(name, version)| shown(name, version.as_ref()))
             .collect();
@@ -407,6 +597,25 @@ fn install(
             return Ok(Done::with_comment(comment).changes(Changes::from(changes)));
         };
         let mut parts = Vec::new();
+        if is_dnf {
+            let (settled, more) = match held::set_each(context, &wanted, hold) {
+                Ok(done) => done,
+                Err(error @ CallError::Invocation(_)) => {
+                    return Ok(Done::failed(error.to_string()).changes(Changes::from(changes)));
+                }
+                Err(error) => return Err(error),
+            };
+            let (set, kept): (Vec<_>, Vec<_>) =
+                settled.into_iter().partition(|(_, changed)| *changed);
+            let text = |said: Vec<(String, bool)>| said.into_iter().map(|(text, _)| text);
+            parts.push(said(&fresh, &Vec::new(), &again));
+            parts.extend(text(set));
+            parts.push(said(&Vec::new(), &there, &Vec::new()));
+            parts.extend(text(kept));
+            parts.retain(|part| !part.is_empty());
+            merge_each(&mut changes, more);
+            return Ok(Done::with_comment(parts.join("\n")).changes(Changes::from(changes)));
+        }
         for (targets, text) in [
             (&pending, said(&fresh, &Vec::new(), &again)),
             (&there, said(&Vec::new(), &there, &Vec::new())),
@@ -448,6 +657,43 @@ fn merge(changes: &mut Map, more: Map) {
     }
 }
 
+/// The same for dnf, whose packages have no state but that of being held.
+fn merge_each(changes: &mut Map, more: Map) {
+    for (name, change) in more {
+        let name = python::str(&name);
+        let part = |key: &str| change.get(key).map(python::str).unwrap_or_default();
+        let Some(there) = changes.get(&name).and_then(Value::as_map).cloned() else {
+            let stated = ["new", "old"]
+                .map(|key| (key, part(key)))
+                .into_iter()
+                .filter(|(_, text)| !text.is_empty());
+            changes.insert(name, stated.collect::<Map>());
+            continue;
+        };
+        let both = ["old", "new"].map(|key| {
+            let before = there.str(key).unwrap_or_default();
+            let text = if before.is_empty() {
+                part(key)
+            } else {
+                format!("{before}\n{}", part(key))
+            };
+            (key, text)
+        });
+        changes.insert(name, Map::from(both));
+    }
+}
+
+/// The version of a package file for dnf: one of the state tree is not fetched only to look
+/// into it.
+fn version_for_dnf(check: &Check<'_>, source: &str) -> Option<String> {
+    let path = std::path::Path::new(source);
+    if !source.starts_with('/') || !check.system.exists(path) {
+        return None;
+    }
+    let package = dnf::described(check.system, path).ok()??;
+    Some(package.full_version())
+}
+
 /// Why a package file cannot be looked into.
 enum Unread {
     /// What the state says then.
@@ -457,8 +703,16 @@ enum Unread {
 }
 
 /// The version of a package file; `None` where it states none.
-fn version_of(check: &Check<'_>, source: &str) -> Result<Option<String>, Unread> {
+fn version_of(
+    manager: Manager,
+    check: &Check<'_>,
+    source: &str,
+) -> Result<Option<String>, Unread> {
     use crate::files::{cache, source::is_remote};
+
+    if let Manager::Dnf(_) = manager {
+        return Ok(version_for_dnf(check, source));
+    }
 
     let path = std::path::Path::new(source.strip_prefix("file://").unwrap_or(source));
     if path.is_absolute() {
@@ -535,10 +789,18 @@ fn said(fresh: &Targets, there: &Targets, again: &Targets) -> String {
 fn predicted(
     manager: Manager,
     check: &Check<'_>,
+    args: &Args,
     installed: &Versions,
     pending: &Targets,
     again: &Targets,
-) -> Map {
+) -> Result<Map, CallError> {
+    if let Manager::Dnf(own) = manager {
+        let now = lists(installed);
+        let call = asked_of_dnf(args, pending);
+        let after = dnf::change::after_installing(check.system, own, &call, &now)?;
+        let after = after.map_or_else(|| installed.clone(), dnf::joined);
+        return Ok(with_again(differences(installed, &after), installed, again));
+    }
     let mut targets = Vec::new();
     let mut after = installed.clone();
     for (name, version) in pending {
@@ -554,7 +816,7 @@ fn predicted(
             after.insert(name.clone(), meant);
         }
     }
-    match manager.simulate(check.system, "install", &targets) {
+    Ok(match manager.simulate(check.system, "install", &targets) {
         Some(steps) => {
             let mut after = installed.clone();
             for (name, version) in steps {
@@ -563,27 +825,62 @@ fn predicted(
                     None => after.remove(&name),
                 };
             }
-            let mut map = differences(installed, &after);
-            for (name, _) in again {
-                if let Some(version) = known(installed, name)
-                    && !map.contains_key(name)
-                {
-                    map.insert(
-                        name.as_str(),
-                        Map::from([("old", version.as_str()), ("new", version.as_str())]),
-                    );
-                }
-            }
-            map
+            with_again(differences(installed, &after), installed, again)
         }
         None => differences(installed, &after),
+    })
+}
+
+/// Changes with those of what is installed once more.
+fn with_again(mut map: Map, installed: &Versions, again: &Targets) -> Map {
+    for (name, _) in again {
+        if let Some(version) = known(installed, name)
+            && !map.contains_key(name)
+        {
+            map.insert(
+                name.as_str(),
+                Map::from([("old", version.as_str()), ("new", version.as_str())]),
+            );
+        }
     }
+    map
+}
+
+/// The arguments of `pkg.install` for what is to be installed.
+fn asked_of_dnf(args: &Args, pending: &Targets) -> Args {
+    let pkgs: Value = pending
+        .iter()
+        .map(|(name, version)| match version {
+            Some(version) => Value::from(Map::from([(name.as_str(), version.as_str())])),
+            None => name.as_str().into(),
+        })
+        .collect();
+    let mut call = Args::new();
+    for key in [
+        "fromrepo",
+        "skip_verify",
+        "reinstall",
+        "update_holds",
+        "ignore_epoch",
+    ] {
+        if let Some(value) = args.given(key) {
+            call = call.keyword(key, value.clone());
+        }
+    }
+    for (key, value) in args.keywords() {
+        call = call.keyword(&python::str(key), value.clone());
+    }
+    // Only what was asked of packages is normalized: names as stated are what is said.
+    call.keyword("pkgs", pkgs).keyword("normalize", false)
 }
 
 fn downloaded(args: &Args, check: &Check<'_>) -> Answer {
     let manager = manager(check, "pkg.downloaded")?;
     if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
         return Ok(Plan::unchanged("No packages to download provided"));
+    }
+    if let Manager::Dnf(own) = manager {
+        return downloaded_by_dnf(args, check, own);
     }
     let pending: Targets = tools::state_targets(args)?
         .into_iter()
@@ -619,9 +916,12 @@ fn downloaded(args: &Args, check: &Check<'_>) -> Answer {
         format!("Packages downloaded: {names}"),
         Changes::none(),
         move |context| {
-            refresh(context, manager, None)?;
+            refresh(context, manager, None, &call)?;
             match tools::install(&call, context) {
                 Ok(_) => {}
+                Err(Failure::Problems { verb, errors, .. }) => {
+                    return Ok(Done::failed(Failure::problems(verb, &errors)));
+                }
                 Err(Failure::Problem { verb, error, .. }) => {
                     return Ok(Done::failed(Failure::problem(verb, &error)));
                 }
@@ -651,6 +951,198 @@ fn downloaded(args: &Args, check: &Check<'_>) -> Answer {
         },
     )
     .when_testing(would))
+}
+
+fn downloaded_by_dnf(args: &Args, check: &Check<'_>, own: &str) -> Answer {
+    let targets = tools::state_targets(args)?;
+    let there = dnf::asked::downloaded(check.system)?;
+    let has = |there: &BTreeMap<String, Map>, name: &str, version: Option<&String>| {
+        let versions = there.get(dnf::normalized(own, name));
+        versions.is_some_and(|versions| {
+            version.is_none_or(|wanted| {
+                let known = versions.keys().filter_map(Value::as_str);
+                let epochs = !ignores_epoch(args, wanted);
+                known.into_iter().any(|known| {
+                    let known = if epochs {
+                        known.to_owned()
+                    } else {
+                        without_epoch(known)
+                    };
+                    satisfies(Manager::Dnf(""), &known, wanted)
+                })
+            })
+        })
+    };
+    let pending: Targets = targets
+        .iter()
+        .filter(|(name, version)| !has(&there, name, version.as_ref()))
+        .cloned()
+        .collect();
+    if pending.is_empty() {
+        let versioned = targets.iter().any(|(_, version)| version.is_some());
+        return Ok(Plan::unchanged(if versioned {
+            "All specified packages (matching specified versions) are already downloaded"
+        } else {
+            "All specified packages are already downloaded"
+        }));
+    }
+    let names: Vec<String> = pending.iter().map(|(name, _)| name.clone()).collect();
+    let would = format!(
+        "The following packages would be downloaded: {}",
+        joined(names)
+    );
+    let call = asked_of_dnf(args, &pending).keyword("downloadonly", true);
+    let own = dnf::arch(own);
+    let ignored = args.given("ignore_epoch").cloned();
+    Ok(Plan::change("", Changes::none(), move |context| {
+        match tools::install(&call, context) {
+            Ok(_) => {}
+            Err(Failure::Problems { verb, errors, .. }) => {
+                return Ok(Done::failed(Failure::problems(verb, &errors)));
+            }
+            Err(Failure::Problem { verb, error, .. }) => {
+                return Ok(Done::failed(Failure::problem(verb, &error)));
+            }
+            Err(Failure::Call(error @ CallError::Execution(_))) => {
+                return Ok(Done::failed(format!(
+                    "An error was encountered while downloading package(s): {error}"
+                )));
+            }
+            Err(Failure::Call(error)) => return Err(error),
+        }
+        let now = dnf::asked::downloaded(context.system)?;
+        let mut changes = Map::new();
+        for (name, versions) in &now {
+            let before = there.get(name);
+            if before != Some(versions) {
+                let old = before.map_or_else(|| Value::from(""), |old| old.clone().into());
+                changes.insert(
+                    name.as_str(),
+                    Map::from([("old", old), ("new", versions.clone().into())]),
+                );
+            }
+        }
+        let missing: Vec<String> = pending
+            .iter()
+            .filter(|(name, version)| {
+                let versions = now.get(dnf::normalized(own, name));
+                !versions.is_some_and(|versions| {
+                    version.as_ref().is_none_or(|wanted| {
+                        versions.keys().filter_map(Value::as_str).any(|known| {
+                            let bare = match &ignored {
+                                Some(stated) => stated.is_true(),
+                                None => !wanted.contains(':'),
+                            };
+                            let known = if bare {
+                                without_epoch(known)
+                            } else {
+                                known.to_owned()
+                            };
+                            satisfies(Manager::Dnf(""), &known, wanted)
+                        })
+                    })
+                })
+            })
+            .map(|(name, version)| shown(name, version.as_ref()))
+            .collect();
+        if missing.is_empty() {
+            return Ok(Done::as_planned().changes(Changes::from(changes)));
+        }
+        Ok(Done::failed(format!(
+            "The following packages failed to download: {}",
+            joined(missing)
+        ))
+        .changes(Changes::from(changes)))
+    })
+    .when_testing(would))
+}
+
+/// Packages whose files are not as they came, as `pkg_verify` asks.
+fn altered(
+    args: &Args,
+    check: &Check<'_>,
+    there: &Targets,
+) -> Result<Vec<(String, Map)>, CallError> {
+    let options = verify_options(args);
+    let mut all = Vec::new();
+    for (name, _) in there {
+        let found = dnf::verify(check.system, std::slice::from_ref(name), &options)?;
+        if !found.is_empty() {
+            all.push((name.clone(), found));
+        }
+    }
+    Ok(all)
+}
+
+/// What `pkg_verify` says of how to look.
+fn verify_options(args: &Args) -> Map {
+    match args.get("pkg_verify") {
+        Some(Value::List(items)) => items
+            .iter()
+            .filter_map(Value::as_map)
+            .flat_map(|map| map.iter().map(|(key, value)| (key.clone(), value.clone())))
+            .collect(),
+        _ => Map::new(),
+    }
+}
+
+/// Installs packages again whose files are not as they came.
+fn mended(args: &Args, manager: Manager, installed: &Versions, broken: Vec<(String, Map)>) -> Plan {
+    let nested = |map: &Map| dnf::change::nested(map, 0);
+    let (mut would, mut shows, mut changes) = (Vec::new(), Changes::none(), Changes::none());
+    for (name, found) in &broken {
+        would.push(format!(
+            "Package '{name}' would be reinstalled because the following files have been altered:{}",
+            nested(found)
+        ));
+        shows.insert(name.as_str(), Map::new());
+        let now = installed.get(name).map(String::as_str).unwrap_or_default();
+        changes.insert(name.as_str(), Map::from([("old", now), ("new", now)]));
+    }
+    let targets: Targets = broken
+        .iter()
+        .map(|(name, _)| (name.clone(), None))
+        .collect();
+    let call = asked_of_dnf(args, &targets).keyword("reinstall", true);
+    let options = verify_options(args);
+    let wants_refresh = wants_refresh(args);
+    Plan::change("", changes, move |context| {
+        let installed = refresh(context, manager, wants_refresh, &call)
+            .map_err(Failure::from)
+            .and_then(|()| tools::install(&call, context));
+        let changed = match installed {
+            Ok(changed) => changed,
+            Err(Failure::Call(error)) => return Err(error),
+            Err(Failure::Problems { verb, errors, .. }) => {
+                return Ok(Done::failed(Failure::problems(verb, &errors)));
+            }
+            Err(Failure::Problem { verb, error, .. }) => {
+                return Ok(Done::failed(Failure::problem(verb, &error)));
+            }
+        };
+        let (mut said, mut failed) = (Vec::new(), Vec::new());
+        for (name, found) in &broken {
+            let left = dnf::verify(context.system, std::slice::from_ref(name), &options)?;
+            if left.is_empty() {
+                said.push(format!(
+                    "Package {name} was reinstalled. The following files were remediated:{}",
+                    nested(found)
+                ));
+            } else {
+                failed.push(format!(
+                    "Reinstall was not successful for package {name}. The following files could not be remediated:{}",
+                    nested(&left)
+                ));
+            }
+        }
+        let is_done = failed.is_empty();
+        said.extend(failed);
+        Ok(Done::with_comment(said.join("\n"))
+            .changes(Changes::from(changed))
+            .result(is_done))
+    })
+    .when_testing(would.join("\n"))
+    .test_changes(shows)
 }
 
 /// Whether the file of a package is in the cache of the package manager.

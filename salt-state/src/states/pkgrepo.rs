@@ -8,7 +8,14 @@ use crate::plan::{Changes, Done, Plan};
 use crate::registry::{CallError, Registry};
 use crate::states::Check;
 
+mod yum;
+
 type Answer = Result<Plan, CallError>;
+
+/// Whether packages come from where dnf looks.
+fn is_redhat(check: &Check<'_>) -> bool {
+    check.minion.grains.str("os_family") == Some("RedHat")
+}
 
 pub(super) fn register(registry: &mut Registry) {
     registry.add_state(
@@ -54,6 +61,9 @@ fn shown(old: &Entry, new: &Entry) -> Changes {
 }
 
 fn managed(args: &Args, check: &Check<'_>) -> Answer {
+    if is_redhat(check) {
+        return yum::managed(args, check);
+    }
     let name = match args.optional_text("ppa").filter(|ppa| !ppa.is_empty()) {
         Some(ppa) => ppa_line(&ppa, check),
         None => args.text("name")?,
@@ -135,6 +145,9 @@ fn ppa_line(ppa: &str, check: &Check<'_>) -> String {
 }
 
 fn absent(args: &Args, check: &Check<'_>) -> Answer {
+    if is_redhat(check) {
+        return yum::absent(args, check);
+    }
     let name = args.text("name")?;
     let gone = format!("Package repo {name} is absent");
     let entry = match Entry::named(&name) {

@@ -10,6 +10,9 @@ programs, writes files and changes links. A specification is Python that says
     FILES     what there is before, WATCH the files that are looked at before and after each step
     GRAINS    differences to the usual grains (None takes one away), REAL_GRAINS that Salt finds out its own
     CASES     calls: `fn` or `st` with `args`, `kw`, `files`; a state runs dry, for real and once more
+    FRESH     every step is a run of its own: nothing that Salt remembered of the last, and with `mod_init`
+    FORETELL  of the argv of a command that changed something, the one that only asks what it would do: where a case is
+              `foretold`, the answers to these are recorded too, as Salt's dry run does not ask but ours does
 
 and the recording is replayed by `tests/it/states.rs`. What comes in an order of chance (the names of several kernel
 modules), or in a file with a random name, is taken out or made even by hand.
@@ -53,7 +56,7 @@ cat $d/out; cat $d/err >&2; exit $rc
 '''
 open("/hostpre", "w").write('''#!/bin/sh
 mkdir -p $1/$2
-while read -r f; do if [ -n "$f" ] && { [ -f "$f" ] || [ -L "$f" ]; }; then mkdir -p "$1/$2$(dirname "$f")"; cp -P "$f" "$1/$2$f"; fi; done < /watch
+while read -r f; do if [ -n "$f" ] && { [ -f "$f" ] || [ -L "$f" ]; }; then mkdir -p "$1/$2${f%/*}"; cp -P "$f" "$1/$2$f"; fi; done < /watch
 exit 0
 ''')
 os.chmod("/hostpre", 0o755)
@@ -72,6 +75,7 @@ for name in PROGRAMS:
     open("/usr/sbin/" + name, "w").write(WRAP % (name, name)); os.chmod("/usr/sbin/" + name, 0o755)
 
 def content(path):
+    if path.endswith(".rpm"): return "package" if os.path.exists(path) else None
     if os.path.islink(path): return "-> " + os.readlink(path)
     if os.path.isfile(path): return open(path, errors="surrogateescape").read()
     return None
@@ -89,7 +93,9 @@ def put(files):
             if path.startswith("/etc/init.d/"): os.chmod(path, 0o755)
 put(NS.get("FILES", {}))
 if "SETUP" in NS: subprocess.run(["sh", "-c", NS["SETUP"]], stdout=2)
-RUNS = {t: salt.state.State(dict(opts, test=t), initial_pillar={}) for t in (False, True)}
+CONTEXTS = {t: {} for t in (False, True)}
+RUNS = {t: salt.state.State(dict(opts, test=t), initial_pillar={}, context=CONTEXTS[t]) for t in (False, True)}
+FRESH = NS.get("FRESH")
 CALL = RUNS[False].functions
 def commands():
     out = []
@@ -117,6 +123,8 @@ def tb(text):
     return text
 
 def one(call, args, kw, mode):
+    if FRESH:
+        for context in CONTEXTS.values(): context.clear()
     if mode == "call":
         try:
             ret = CALL[call](*args, **kw)
@@ -128,12 +136,22 @@ def one(call, args, kw, mode):
     st, fun = call.split(".")
     low = {"state": st, "fun": fun, "__id__": args[0] if args else "i", "name": args[0] if args else "i", "__sls__": "s", "__env__": "base", "order": 1}
     low.update(json.loads(json.dumps(kw)))
-    e = run.call(low)
+    if FRESH:
+        run.mod_init = set(); run.active = set()
+        parts = [fun] + [{k: v} for k, v in low.items() if k not in ("state", "fun", "__id__", "__sls__", "__env__", "order")]
+        ret = run.call_high({low["__id__"]: {st: parts, "__sls__": "s", "__env__": "base"}})
+        if not isinstance(ret, dict): return {"name": low["name"], "changes": {}, "result": False, "comment": str(ret)}
+        (e,) = ret.values()
+    else:
+        e = run.call(low)
     return json.loads(json.dumps({"name": e["name"], "changes": e["changes"], "result": e["result"], "comment": tb(e["comment"])}, default=str))
 
-cases = []
 commands()
 first = snap()
+out = {"programs": PROGRAMS, "files": NS.get("FILES_IN_TEST", {})}
+if NS.get("GRAINS"): out["grains"] = NS["GRAINS"]
+sys.stdout.write(json.dumps(out, ensure_ascii=False)[:-1] + ', "cases": [')
+between = "\n"
 for case in NS["CASES"]:
     case = dict(case)
     if case.get("reset", True) and "files" in case or case.get("reset"):
@@ -151,8 +169,16 @@ for case in NS["CASES"]:
         now = snap()
         if now != before: step["after"] = now
         rec["steps"].append(step)
-    cases.append(rec)
-out = {"programs": PROGRAMS, "files": NS.get("FILES_IN_TEST", {}), "cases": cases}
-if NS.get("GRAINS"): out["grains"] = NS["GRAINS"]
-text = json.dumps({k: v for k, v in out.items() if k != "cases"}, ensure_ascii=False)[:-1] + ', "cases": [\n' + ",\n".join(json.dumps(c, ensure_ascii=False) for c in cases) + "\n]}\n"
-sys.stdout.write(text)
+    if case.get("foretold"):
+        real = [step for step in rec["steps"] if step["mode"] == "real"]
+        asked = [argv for step in real for ran in step.get("commands", []) if (argv := NS["FORETELL"](ran["argv"]))]
+        if asked:
+            put({p: first.get(p) for p in WATCH}); put(case.get("files", {}))
+            if "setup" in case: subprocess.run(["sh", "-c", case["setup"]], stdout=2); commands()
+            for argv in asked: subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            answers = commands()
+            for step in rec["steps"]:
+                if step["mode"] in ("test", "real"): step.setdefault("commands", []).extend(answers)
+    sys.stdout.write(between + json.dumps(rec, ensure_ascii=False)); sys.stdout.flush()
+    between = ",\n"
+sys.stdout.write("\n]}\n")

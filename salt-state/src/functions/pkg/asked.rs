@@ -70,11 +70,10 @@ pub(super) fn register(registry: &mut Registry) {
         |args, context| {
             let manager = Manager::of(context, "pkg.parse_arch")?;
             let text = args.text("name")?;
-            let separator = if manager == Manager::Dnf { '.' } else { ':' };
+            let is_dnf = matches!(manager, Manager::Dnf(_));
+            let separator = if is_dnf { '.' } else { ':' };
             let (name, arch) = match text.rsplit_once(separator) {
-                Some((name, arch)) if manager != Manager::Dnf || is_rpm_arch(arch) => {
-                    (name, Value::from(arch))
-                }
+                Some((name, arch)) if !is_dnf || is_rpm_arch(arch) => (name, Value::from(arch)),
                 _ => (text.as_str(), Value::Null),
             };
             Ok(Map::from([("name", Value::from(name)), ("arch", arch)]).into())
@@ -157,7 +156,7 @@ pub(crate) fn without_arch<'a>(manager: Manager, context: &Context<'_>, name: &'
 pub(crate) fn without_arch_on<'a>(manager: Manager, own: &str, name: &'a str) -> &'a str {
     let separator = match manager {
         Manager::Apt => ':',
-        Manager::Dnf => '.',
+        Manager::Dnf(_) => '.',
         Manager::Apk => return name,
     };
     match name.rsplit_once(separator) {

@@ -326,6 +326,15 @@ pub(crate) enum Failure {
         /// What the package manager complained about.
         error: String,
     },
+    /// It went wrong on the way, for several reasons.
+    Problems {
+        /// `installing` or `removing`.
+        verb: &'static str,
+        /// What changed all the same.
+        changes: Map,
+        /// What the package manager complained about.
+        errors: Vec<String>,
+    },
 }
 
 impl Failure {
@@ -336,6 +345,22 @@ impl Failure {
             changes,
             error,
         }
+    }
+
+    /// The same of several complaints, as it is with dnf.
+    pub(crate) fn problems(verb: &str, errors: &[String]) -> String {
+        format!(
+            "Error occurred {verb} package(s). Additional info follows:\n\nerrors:{}",
+            Self::listed(errors)
+        )
+    }
+
+    /// Complaints, one below the other.
+    pub(crate) fn listed(errors: &[String]) -> String {
+        errors
+            .iter()
+            .map(|error| format!("\n    - {}", error.replace('\n', "\n      ")))
+            .collect()
     }
 
     /// The text of a state, which shows the changes apart.
@@ -357,6 +382,17 @@ impl From<Failure> for CallError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Call(error) => error,
+            Failure::Problems {
+                verb,
+                changes,
+                errors,
+            } => {
+                let shown = super::dnf::change::nested(&changes, 4);
+                Self::execution(format!(
+                    "Error occurred {verb} package(s). Additional info follows:\n\nchanges:\n    ----------{shown}\nerrors:{}",
+                    Failure::listed(&errors)
+                ))
+            }
             Failure::Problem {
                 verb,
                 changes,
@@ -502,6 +538,9 @@ pub(crate) fn meant(
 /// Installs what the arguments of `pkg.install` name, and says what changed.
 pub(crate) fn install(args: &Args, context: &Context<'_>) -> Result<Map, Failure> {
     let manager = Manager::of(context, "pkg.install")?;
+    if matches!(manager, Manager::Dnf(_)) {
+        return super::dnf::change::install(args, context);
+    }
     if args.is_true("refresh") {
         manager.refresh(context)?;
     }
@@ -670,6 +709,9 @@ fn fetched(context: &Context<'_>, name: &str, source: &str) -> Result<String, Ca
 /// Removes what the arguments of `pkg.remove` or `pkg.purge` name, and says what changed.
 pub(crate) fn removal(args: &Args, context: &Context<'_>, purge: bool) -> Result<Map, Failure> {
     let manager = Manager::of(context, "pkg.remove")?;
+    if matches!(manager, Manager::Dnf(_)) {
+        return super::dnf::change::remove(args, context);
+    }
     let before = manager.installed(context.system, false)?;
     let left = manager.installed(context.system, true)?;
     let mut names: Vec<String> = Vec::new();

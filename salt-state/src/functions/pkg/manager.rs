@@ -12,8 +12,8 @@ use crate::system::{Command, Observe, Output};
 pub(crate) enum Manager {
     /// `apt-get` over `dpkg`.
     Apt,
-    /// `dnf` over `rpm`.
-    Dnf,
+    /// `dnf` over `rpm`, on a machine of this architecture.
+    Dnf(&'static str),
     /// `apk` of Alpine.
     Apk,
 }
@@ -46,18 +46,16 @@ pub(crate) struct Request {
 impl Manager {
     /// The one of this machine.
     pub(crate) fn of(context: &Context<'_>, function: &str) -> Result<Self, CallError> {
-        Self::find(
-            context.system,
-            context.minion.grains.str("os_family").unwrap_or_default(),
-        )
-        .ok_or_else(|| CallError::Unavailable(function.to_owned()))
+        Self::find(context.system, &context.minion.grains)
+            .ok_or_else(|| CallError::Unavailable(function.to_owned()))
     }
 
-    /// The one of a machine of some family.
-    pub(crate) fn find(machine: &dyn Observe, family: &str) -> Option<Self> {
-        let (manager, program) = match family {
+    /// The one of a machine of which that is known.
+    pub(crate) fn find(machine: &dyn Observe, grains: &crate::grains::Grains) -> Option<Self> {
+        let own = || super::dnf::arch(grains.str("osarch").unwrap_or_default());
+        let (manager, program) = match grains.str("os_family").unwrap_or_default() {
             "Debian" => (Self::Apt, "dpkg-query"),
-            "RedHat" => (Self::Dnf, "rpm"),
+            "RedHat" => (Self::Dnf(own()), "rpm"),
             "Alpine" => (Self::Apk, "apk"),
             _ => return None,
         };
@@ -73,11 +71,8 @@ impl Manager {
     ) -> Result<BTreeMap<String, String>, CallError> {
         let command = match self {
             Self::Apt => Self::dpkg_status(),
-            Self::Dnf => tool::plain("rpm").args([
-                "-qa",
-                "--queryformat",
-                "install ok installed %{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{ARCH}\n",
-            ]),
+            Self::Dnf(_) if removed => return Ok(BTreeMap::new()),
+            Self::Dnf(own) => return Ok(super::dnf::joined(super::dnf::versions(machine, own)?)),
             Self::Apk => tool::plain("apk").args(["info", "-v"]),
         };
         let text = tool::ask(machine, &command)?.stdout_text();
@@ -172,19 +167,12 @@ impl Manager {
                     .map(|version| version.trim().to_owned())
                     .find(|version| !version.is_empty() && version != "(none)")
             }
-            Self::Dnf => {
-                let command = tool::plain("dnf").args([
-                    "--quiet",
-                    "repoquery",
-                    "--latest-limit=1",
-                    "--queryformat",
-                    "%{epoch}:%{version}-%{release}\n",
-                    name,
-                ]);
-                let text = tool::answer(machine, &command)?;
-                text.lines()
-                    .map(|line| line.strip_prefix("0:").unwrap_or(line).to_owned())
-                    .find(|line| !line.is_empty())
+            Self::Dnf(own) => {
+                let (names, now) = ([name.to_owned()], BTreeMap::new());
+                let args = crate::args::Args::new();
+                super::dnf::asked::latest(machine, own, &names, &now, &args)
+                    .ok()?
+                    .remove(name)
             }
             Self::Apk => {
                 let command = tool::plain("apk").args(["policy", name]);
@@ -247,17 +235,8 @@ impl Manager {
                     }
                 }
             }
-            Self::Dnf => {
-                let command = tool::plain("dnf").args(["--quiet", "list", "--upgrades"]);
-                let output = tool::ask(machine, &command)?;
-                for line in output.stdout_text().lines() {
-                    let words: Vec<&str> = line.split_whitespace().collect();
-                    if let [name, version, _] = words.as_slice() {
-                        let name = name.rsplit_once('.').map_or(*name, |(name, _)| name);
-                        let version = version.strip_prefix("0:").unwrap_or(version);
-                        found.insert(name.to_owned(), version.to_owned());
-                    }
-                }
+            Self::Dnf(own) => {
+                return super::dnf::asked::upgrades(machine, own, &crate::args::Args::new());
             }
             Self::Apk => {
                 let command = tool::plain("apk").args(["version", "-l", "<"]);
@@ -317,7 +296,7 @@ impl Manager {
                 .env("APT_LISTBUGS_FRONTEND", "none")
                 .env("UCF_FORCE_CONFFOLD", "1")
                 .arg("-q"),
-            Self::Dnf => tool::plain("dnf").args(["-y", "--quiet"]),
+            Self::Dnf(_) => tool::plain("dnf").args(["-y", "--quiet"]),
             Self::Apk => tool::plain("apk").arg("--quiet"),
         }
     }
@@ -330,7 +309,10 @@ impl Manager {
     pub(crate) fn refresh(self, context: &Context<'_>) -> Result<Output, CallError> {
         let command = match self {
             Self::Apt => self.command().arg("update"),
-            Self::Dnf => self.command().arg("makecache"),
+            Self::Dnf(_) => {
+                super::dnf::refresh(context, &crate::args::Args::new())?;
+                return Ok(Output::success(""));
+            }
             Self::Apk => self.command().arg("update"),
         };
         let output = tool::run(context, &command)?;
@@ -344,7 +326,7 @@ impl Manager {
     /// How a version is asked for.
     pub(crate) fn target(self, name: &str, version: &str) -> String {
         match self {
-            Self::Dnf => format!("{name}-{version}"),
+            Self::Dnf(_) => format!("{name}-{version}"),
             Self::Apt | Self::Apk => format!("{name}={version}"),
         }
     }
@@ -393,7 +375,7 @@ impl Manager {
                     command = command.arg("--download-only");
                 }
             }
-            Self::Dnf => {
+            Self::Dnf(_) => {
                 if let Some(from) = &request.from {
                     command = command.arg(format!("--repo={from}"));
                 }
@@ -459,7 +441,7 @@ impl Manager {
             Self::Apt => self
                 .command()
                 .args(["-y", if purge { "purge" } else { "remove" }]),
-            Self::Dnf => self.command().arg("remove"),
+            Self::Dnf(_) => self.command().arg("remove"),
             Self::Apk if purge => self.command().args(["del", "--purge"]),
             Self::Apk => self.command().arg("del"),
         };
@@ -492,7 +474,7 @@ impl Manager {
                     "upgrade"
                 });
             }
-            Self::Dnf | Self::Apk => command = command.arg("upgrade"),
+            Self::Dnf(_) | Self::Apk => command = command.arg("upgrade"),
         }
         self.patiently(context, &command)
     }
@@ -503,6 +485,14 @@ impl Manager {
         machine: &dyn Observe,
         pattern: &str,
     ) -> Result<BTreeMap<String, String>, CallError> {
+        if let Self::Dnf(own) = self {
+            let now = super::dnf::versions(machine, own)?;
+            let held = super::dnf::holds::of_all(machine, &now)?;
+            return Ok(held
+                .into_iter()
+                .map(|name| (name, "hold".to_owned()))
+                .collect());
+        }
         if self != Self::Apt {
             return Ok(BTreeMap::new());
         }
@@ -528,7 +518,7 @@ impl Manager {
             Self::Apt => tool::plain("dpkg")
                 .arg("--set-selections")
                 .stdin(format!("{name} {state}\n")),
-            Self::Dnf => {
+            Self::Dnf(_) => {
                 let verb = if state == "hold" { "add" } else { "delete" };
                 self.command().args(["versionlock", verb, name])
             }

@@ -6,6 +6,7 @@ use super::{Answer, Targets, manager};
 use crate::args::Args;
 use crate::context::Context;
 use crate::functions::pkg::change as tools;
+use crate::functions::pkg::dnf;
 use crate::functions::pkg::manager::Manager;
 use crate::plan::{Changes, Done, Plan};
 use crate::python;
@@ -33,7 +34,7 @@ pub(super) fn register(registry: &mut Registry) {
             } else {
                 Vec::new()
             };
-            plan(hold, free)
+            plan(hold, free, is_dnf(check))
         },
     );
     registry.add_state(
@@ -67,7 +68,7 @@ pub(super) fn register(registry: &mut Registry) {
                     (name, version)
                 })
                 .collect();
-            plan(Vec::new(), free)
+            plan(Vec::new(), free, is_dnf(check))
         },
     );
 }
@@ -79,8 +80,22 @@ fn names(args: &Args) -> Vec<String> {
         .collect()
 }
 
+fn is_dnf(check: &Check<'_>) -> bool {
+    matches!(manager(check, "pkg.held"), Ok(Manager::Dnf(_)))
+}
+
 fn held_now(check: &Check<'_>) -> Result<Vec<String>, CallError> {
     let manager = manager(check, "pkg.held")?;
+    if let Manager::Dnf(own) = manager {
+        let now = dnf::versions(check.system, own)?;
+        let mut held: Vec<String> = Vec::new();
+        for name in dnf::holds::of_all(check.system, &now)? {
+            if !held.contains(&name) {
+                held.push(name);
+            }
+        }
+        return Ok(held);
+    }
     Ok(manager
         .selections(check.system, "*")?
         .into_iter()
@@ -90,7 +105,7 @@ fn held_now(check: &Check<'_>) -> Result<Vec<String>, CallError> {
 }
 
 /// Salt's dry run calls this a success, without changes.
-fn plan(hold: Targets, free: Targets) -> Answer {
+fn plan(hold: Targets, free: Targets, is_dnf: bool) -> Answer {
     if hold.is_empty() && free.is_empty() {
         return Ok(Plan::unchanged("No changes made"));
     }
@@ -114,17 +129,19 @@ fn plan(hold: Targets, free: Targets) -> Answer {
         .iter()
         .map(|name| format!("Package {name} is now being held"))
         .collect();
-    said.extend(
-        free.iter()
-            .map(|name| format!("Package {name} is no longer being held.")),
-    );
+    let (freed, unheld) = if is_dnf {
+        ("is no longer held.", "")
+    } else {
+        ("is no longer being held.", "install")
+    };
+    said.extend(free.iter().map(|name| format!("Package {name} {freed}")));
     let mut changes = Map::new();
     for name in &hold {
-        let entry = entry(name, Some("install"), "hold", "is now being held.");
+        let entry = entry(name, Some(unheld), "hold", "is now being held.");
         changes.insert(name.as_str(), entry);
     }
     for name in &free {
-        let entry = entry(name, Some("hold"), "install", "is no longer being held.");
+        let entry = entry(name, Some("hold"), unheld, freed);
         changes.insert(name.as_str(), entry);
     }
     Ok(
@@ -170,26 +187,48 @@ pub(super) fn after(
     let Some(hold) = hold else {
         return Ok(Plan::unchanged(text));
     };
+    let is_dnf = matches!(manager, Manager::Dnf(_));
+    let unheld = if is_dnf { "" } else { "install" };
     let (new, old) = if hold {
-        ("hold", "install")
+        ("hold", unheld)
     } else {
-        ("install", "hold")
+        (unheld, "hold")
     };
     let (mut would, mut said, mut already) = (Vec::new(), Vec::new(), Vec::new());
     let mut changes = Changes::none();
+    let all = match manager {
+        Manager::Dnf(_) => match manager.selections(check.system, "*") {
+            Ok(all) => Some(all),
+            Err(error @ CallError::Invocation(_)) => return Ok(Plan::fail(error.to_string())),
+            Err(error) => return Err(error),
+        },
+        _ => None,
+    };
+    let now_of = |name: &String| -> Result<Option<String>, CallError> {
+        match &all {
+            Some(all) => Ok(all.get(name).cloned()),
+            None => Ok(manager.selections(check.system, name)?.remove(name)),
+        }
+    };
     for name in &names {
-        let now = manager.selections(check.system, name)?;
-        let set = if hold {
-            "set to be held"
-        } else {
-            "set not to be held"
+        let set = match (hold, is_dnf) {
+            (true, _) => "set to be held",
+            (false, true) => "set to be unheld",
+            (false, false) => "set not to be held",
         };
-        if now.get(name).map(String::as_str) == Some(new) {
-            already.push(format!("Package {name} is already {set}."));
+        let state = now_of(name)?;
+        if state.as_deref().or(is_dnf.then_some("")) == Some(new) {
+            already.push(if is_dnf && !hold {
+                format!("Package {name} is not being held.")
+            } else {
+                format!("Package {name} is already {set}.")
+            });
         } else {
             would.push(format!("Package {name} is {set}."));
             said.push(if hold {
                 format!("Package {name} is now being held.")
+            } else if is_dnf {
+                format!("Package {name} is no longer held.")
             } else {
                 format!("Package {name} is no longer being held.")
             });
@@ -209,6 +248,30 @@ pub(super) fn after(
     })
     .when_testing(whole(would))
     .test_changes(Changes::none()))
+}
+
+/// What was said of each package, with whether that changed something.
+type Said = Vec<(String, bool)>;
+
+/// Holds packages or lets them go in one call: what was said of each, and what changed.
+pub(super) fn set_each(
+    context: &Context<'_>,
+    names: &[String],
+    hold: bool,
+) -> Result<(Said, Map), CallError> {
+    let function = if hold { "pkg.hold" } else { "pkg.unhold" };
+    let call = Args::new().keyword("pkgs", names.iter().collect::<Value>());
+    let answer = context.registry.call(function, &call, context)?;
+    let (mut said, mut changes) = (Vec::new(), Map::new());
+    for (name, entry) in answer.as_map().into_iter().flatten() {
+        let text = entry.get("comment").map(python::str).unwrap_or_default();
+        let changed = entry.get("changes").filter(|changed| changed.is_true());
+        said.push((text, changed.is_some()));
+        if let Some(changed) = changed {
+            changes.insert(name.clone(), changed.clone());
+        }
+    }
+    Ok((said, changes))
 }
 
 /// Holds packages or lets them go: what was said, and what changed.

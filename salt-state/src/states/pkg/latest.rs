@@ -6,6 +6,7 @@ use super::{Answer, REFRESHED, joined, known, manager, refresh, wants_refresh};
 use crate::args::Args;
 use crate::functions::pkg::change::{self as tools, Failure, changes as differences};
 use crate::functions::pkg::compare;
+use crate::functions::pkg::dnf;
 use crate::functions::pkg::manager::Manager;
 use crate::plan::{Changes, Done, Plan};
 use crate::python;
@@ -28,7 +29,7 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 /// The lists of packages are read before anything is compared with them; a dry run, which
-/// writes nothing, compares with those there are.
+/// writes nothing, compares with those there are. Those of dnf are read at the change itself.
 pub(super) fn refreshed(
     args: &Args,
     check: &Check<'_>,
@@ -38,12 +39,12 @@ pub(super) fn refreshed(
 ) -> Answer {
     let manager = manager(check, "pkg.latest")?;
     let plan = state(manager, args, check)?;
-    if check.is_test() || !due {
+    if check.is_test() || !due || matches!(manager, Manager::Dnf(_)) {
         return Ok(plan);
     }
     let (args, low) = (args.clone(), check.low.clone());
     Ok(Plan::change(plan.comment, plan.changes, move |context| {
-        if let Err(error) = refresh(context, manager, Some(true)) {
+        if let Err(error) = refresh(context, manager, Some(true), &args) {
             return Ok(Done::failed(format!("{problem}{error}")));
         }
         let check = Check::new(context, &low, false);
@@ -70,13 +71,32 @@ fn latest(args: &Args, check: &Check<'_>) -> Answer {
 
 fn newest(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
     let installed = manager.installed(check.system, false)?;
+    let targets = tools::state_targets(args)?;
+    let offers = match manager {
+        Manager::Dnf(own) => {
+            let names: Vec<String> = targets.iter().map(|(name, _)| name.clone()).collect();
+            let now = super::lists(&installed);
+            let offers = dnf::asked::latest(check.system, own, &names, &now, args)?;
+            if targets.iter().any(|(_, version)| version.is_some()) && args.given("pkgs").is_some()
+            {
+                return Err(CallError::exception("TypeError", "unhashable type: 'dict'"));
+            }
+            Some(offers)
+        }
+        _ => None,
+    };
     let (mut pending, mut current) = (Vec::new(), Vec::new());
     let mut unknown = Vec::new();
-    for (name, _) in tools::state_targets(args)? {
+    for (name, _) in targets {
         // Salt asks for an architecture by a name that is in no answer.
         let foreign = manager == Manager::Apt && name.contains(':');
         let now = known(&installed, &name).filter(|_| !foreign).cloned();
-        match (manager.candidate(check.system, &name), now) {
+        let offered = match &offers {
+            Some(offers) => offers.get(&name).cloned(),
+            None => manager.candidate(check.system, &name),
+        };
+        match (offered, now) {
+            (Some(offered), Some(now)) if offers.is_some() => pending.push((name, offered, now)),
             (None, None) => unknown.push(format!("No information found for '{name}'.")),
             (Some(offered), Some(now))
                 if compare(manager, &offered, &now) == std::cmp::Ordering::Greater =>
@@ -102,7 +122,11 @@ fn newest(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
     for (name, offered, now) in &pending {
         shows.insert(
             name.as_str(),
-            Map::from([("new", offered.as_str()), ("old", now.as_str())]),
+            match manager {
+                // The version is looked for where it is not found.
+                Manager::Dnf(_) => Map::from([("new", "installed"), ("old", now.as_str())]),
+                _ => Map::from([("new", offered.as_str()), ("old", now.as_str())]),
+            },
         );
         after.insert(name.clone(), offered.clone());
     }
@@ -127,6 +151,14 @@ fn newest(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
             joined(current.into_iter().map(|(name, _)| name).collect())
         ));
     }
+    if let Manager::Dnf(own) = manager {
+        let now = super::lists(&installed);
+        let targets: super::Targets = names.iter().map(|name| (name.clone(), None)).collect();
+        let call = super::asked_of_dnf(args, &targets);
+        if let Some(told) = dnf::change::after_installing(check.system, own, &call, &now)? {
+            after = dnf::joined(told);
+        }
+    }
     if let Some(steps) = manager.simulate(check.system, "install", &names) {
         after = installed.clone();
         for (name, version) in steps {
@@ -146,8 +178,17 @@ fn newest(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
     for (key, value) in args.keywords() {
         call = call.keyword(&python::str(key), value.clone());
     }
+    let wants_refresh = wants_refresh(args);
     Ok(Plan::change(comment, changes, move |context| {
-        let changed = match tools::install(&call, context) {
+        // dnf reads its lists only now; for others they were read before.
+        let read = match manager {
+            Manager::Dnf(_) => refresh(context, manager, wants_refresh, &call),
+            _ => Ok(()),
+        };
+        let installed = read
+            .map_err(Failure::from)
+            .and_then(|()| tools::install(&call, context));
+        let changed = match installed {
             Ok(changed) => changed,
             Err(Failure::Call(error)) if !matches!(error, CallError::Execution(_)) => {
                 return Err(error);
@@ -203,7 +244,11 @@ fn upgraded(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
         .keywords()
         .get("dist_upgrade")
         .is_none_or(Value::is_true);
-    let mut upgrades = match manager.upgrades(check.system, dist) {
+    let listed = match manager {
+        Manager::Dnf(own) => dnf::asked::upgrades(check.system, own, args),
+        _ => manager.upgrades(check.system, dist),
+    };
+    let mut upgrades = match listed {
         Ok(upgrades) => upgrades,
         Err(error) => return Ok(Plan::fail(error.to_string())),
     };
@@ -248,14 +293,38 @@ fn upgraded(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
     // apt-get upgrades everything, also for Salt.
     let asks_for_all = only.is_empty();
     let whole = asks_for_all || manager == Manager::Apt;
+    let own = match manager {
+        Manager::Dnf(own) => Some(own),
+        _ => None,
+    };
+    let mut dnf_call = Args::new().keyword("refresh", args.is_true("refresh"));
+    for (key, value) in args.keywords() {
+        dnf_call = dnf_call.keyword(&python::str(key), value.clone());
+    }
+    if !whole {
+        dnf_call = dnf_call.keyword("pkgs", upgrades.keys().collect::<Value>());
+    }
     let changes = if whole {
         changes_of(&everything)
     } else {
         shows.clone()
     };
+    let changes = match own {
+        Some(own) => {
+            let now = super::lists(&installed);
+            let step = dnf::change::upgrading(&dnf_call, own)?;
+            match step.foretold(check.system, own, &now)? {
+                Some(after) => Changes::from(differences(&installed, &dnf::joined(after))),
+                None => Changes::none(),
+            }
+        }
+        None => changes,
+    };
     Ok(
         Plan::change("Upgrade ran successfully", changes, move |context| {
-            let call = if whole {
+            let call = if own.is_some() {
+                context.registry.call("pkg.upgrade", &dnf_call, context)
+            } else if whole {
                 let mut call = Args::new().keyword("refresh", false);
                 if thorough {
                     call = call.keyword("dist_upgrade", true);
@@ -276,7 +345,7 @@ fn upgraded(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
             };
             let left: Vec<String> = upgrades
                 .keys()
-                .filter(|name| !changed.contains_key(name))
+                .filter(|name| own.is_none() && !changed.contains_key(name))
                 .cloned()
                 .collect();
             if left.is_empty() || asks_for_all {

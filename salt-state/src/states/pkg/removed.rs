@@ -2,10 +2,12 @@
 
 use salt_proto::{Map, Value};
 
-use super::{Answer, joined, known, manager};
+use super::{Answer, joined, known, manager, one_of};
 use crate::args::Args;
 use crate::functions::pkg::asked::without_arch_on;
 use crate::functions::pkg::change::{self as tools, Failure, changes as differences};
+use crate::functions::pkg::dnf;
+use crate::functions::pkg::manager::Manager;
 use crate::functions::pkg::{ignores_epoch, satisfies, without_epoch};
 use crate::plan::{Changes, Done, Plan};
 use crate::registry::Registry;
@@ -36,6 +38,7 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
     };
     let (mut there, mut missing) = (Vec::new(), Vec::new());
     let mut targets = Vec::new();
+    let mut versions = Vec::new();
     let mut absent_text = "All specified packages are already absent";
     let own = check.minion.grains.str("osarch").unwrap_or_default();
     let normalizes = args.get("normalize").is_none_or(Value::is_true);
@@ -49,13 +52,14 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
         }
         let now = known(&installed, &name).or_else(|| left.get(&name));
         let is = match (now, &version) {
-            (Some(now), Some(version)) if ignores_epoch(args, version) => {
+            (Some(now), Some(version)) if ignores_epoch(args, version) => one_of(now, |now| {
                 satisfies(manager, &without_epoch(now), &without_epoch(version))
-            }
-            (Some(now), Some(version)) => satisfies(manager, now, version),
+            }),
+            (Some(now), Some(version)) => one_of(now, |now| satisfies(manager, now, version)),
             (now, _) => now.is_some(),
         };
         if is {
+            versions.push(version);
             there.push(name);
         } else {
             missing.push(name);
@@ -90,13 +94,33 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
     };
     let verb = if purge { "purge" } else { "remove" };
     let mut after = installed.clone();
-    // Once one of them goes, all go, whatever versions were named.
+    // Once one of them goes, all go, whatever versions were named; dnf takes those apart.
     let known_now: Vec<String> = targets
         .iter()
         .filter(|name| installed.contains_key(*name) || left.contains_key(*name))
         .cloned()
         .collect();
-    match manager.simulate(check.system, verb, &known_now) {
+    let foretold = match manager {
+        Manager::Dnf(own) => {
+            let now = super::lists(&installed);
+            let words: Vec<String> = there
+                .iter()
+                .zip(&versions)
+                .map(|(name, version)| {
+                    let version = version.as_deref().filter(|_| args.given("pkgs").is_some());
+                    dnf::change::spelled(name, version)
+                })
+                .collect();
+            dnf::change::after_removing(check.system, own, &words, &now)?
+        }
+        _ => None,
+    };
+    let going = match manager {
+        Manager::Dnf(_) => &there,
+        _ => &known_now,
+    };
+    match manager.simulate(check.system, verb, going) {
+        None if foretold.is_some() => after = dnf::joined(foretold.unwrap_or_default()),
         Some(steps) => {
             for (name, version) in steps {
                 match version {
@@ -105,10 +129,11 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
                 };
             }
         }
-        None => after.retain(|name, _| !known_now.contains(name)),
+        None => after.retain(|name, _| !going.contains(name)),
     }
     let gone = differences(&installed, &after);
-    let changes = if purge {
+    // rpm keeps no configuration that could be removed apart.
+    let changes = if purge && !matches!(manager, Manager::Dnf(_)) {
         let mut kept = left.clone();
         kept.retain(|name, _| !known_now.contains(name));
         Changes::none()
@@ -117,11 +142,30 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
     } else {
         Changes::from(gone)
     };
-    let names: Value = targets.iter().collect();
+    let is_stated = args.given("pkgs").is_some();
+    let names: Value = match manager {
+        // A version by itself says only what is removed, not of what.
+        Manager::Dnf(_) => there
+            .iter()
+            .zip(&versions)
+            .map(
+                |(name, version)| match version.as_ref().filter(|_| is_stated) {
+                    Some(version) => Value::from(Map::from([(name.as_str(), version.as_str())])),
+                    None => name.as_str().into(),
+                },
+            )
+            .collect(),
+        _ => targets.iter().collect(),
+    };
     Ok(Plan::change(comment, changes, move |context| {
         let call = Args::new().keyword("pkgs", names);
         let changed = match tools::removal(&call, context, purge) {
             Ok(changed) => changed,
+            Err(Failure::Problems {
+                verb,
+                changes,
+                errors,
+            }) => return Ok(Done::failed(Failure::problems(verb, &errors)).changes(changes)),
             Err(Failure::Problem {
                 verb,
                 changes,

@@ -189,7 +189,7 @@ pub(crate) fn normalized<'a>(own: &str, name: &'a str) -> &'a str {
 }
 
 /// The machine's architecture.
-pub(crate) fn own_arch<'a>(grains: &'a crate::grains::Grains) -> &'a str {
+pub(crate) fn own_arch(grains: &crate::grains::Grains) -> &str {
     grains.str("osarch").unwrap_or_default()
 }
 

@@ -217,7 +217,7 @@ pub(super) fn after(
             (false, false) => "set not to be held",
         };
         let state = now_of(name)?;
-        if state.as_deref().or(is_dnf.then_some("")) == Some(new) {
+        if state.as_deref().or_else(|| is_dnf.then_some("")) == Some(new) {
             already.push(if is_dnf && !hold {
                 format!("Package {name} is not being held.")
             } else {

@@ -257,7 +257,7 @@ fn upgraded(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
         .keywords()
         .get("dist_upgrade")
         .is_some_and(Value::is_true);
-    let everything = if thorough == dist {
+    let everything = if thorough == dist || matches!(manager, Manager::Dnf(_)) {
         upgrades.clone()
     } else {
         manager.upgrades(check.system, thorough).unwrap_or_default()

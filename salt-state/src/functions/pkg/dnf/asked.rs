@@ -620,7 +620,7 @@ fn download(args: &Args, context: &Context<'_>) -> Answer {
     let missing: Vec<&str> = names
         .iter()
         .map(String::as_str)
-        .filter(|name| !fetched.contains_key(*name))
+        .filter(|name| !fetched.contains_key(name))
         .collect();
     if !missing.is_empty() {
         fetched.insert(

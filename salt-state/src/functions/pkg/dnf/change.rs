@@ -427,6 +427,9 @@ pub(crate) fn install(args: &Args, context: &Context<'_>) -> Result<Map, Failure
         refresh(context, args)?;
     }
     let has = |key: &str| args.given(key).is_some_and(Value::is_true);
+    if has("advisory_ids") {
+        return follow(args, context, own);
+    }
     if has("pkgs") && has("sources") {
         return Ok(Map::new());
     }
@@ -480,6 +483,53 @@ pub(crate) fn install(args: &Args, context: &Context<'_>) -> Result<Map, Failure
         verb: "installing",
         changes: found,
         errors,
+    })
+}
+
+/// The call of dnf that installs what advisories advise.
+///
+/// # Errors
+///
+/// When one of them is not known.
+pub(crate) fn advised(args: &Args, known: &Map) -> Result<Step, CallError> {
+    let ids = stated(args, "advisory_ids").map(items).unwrap_or_default();
+    let unknown = ids.iter().find(|id| !known.contains_key(id.as_str()));
+    if let Some(id) = unknown {
+        return Err(CallError::execution(format!(
+            "Advisory id \"{id}\" not found"
+        )));
+    }
+    let mut before = ["--best", "--allowerasing"].map(str::to_owned).to_vec();
+    before.extend(options(args));
+    if stated(args, "downloadonly").is_some() {
+        before.push("--downloadonly".to_owned());
+    }
+    Ok(Step {
+        before,
+        verb: "update",
+        targets: ids.iter().map(|id| format!("--advisory={id}")).collect(),
+    })
+}
+
+/// Installs what advisories advise, and says what changed.
+fn follow(args: &Args, context: &Context<'_>, own: &str) -> Result<Map, Failure> {
+    let step = advised(args, &asked::patches(context.system)?)?;
+    let (before, _) = Shown::of(context.system, own, args)?;
+    let output = tool::run(context, &step.command())?;
+    let downloads = stated(args, "downloadonly").is_some();
+    if output.is_success() && downloads {
+        return Ok(Map::new());
+    }
+    let (after, _) = Shown::of(context.system, own, args)?;
+    let found = before.changes(&after);
+    if output.is_success() {
+        return Ok(found);
+    }
+    context.set_retcode(output.exit.code().into());
+    Err(Failure::Problems {
+        verb: "installing",
+        changes: found,
+        errors: vec![complaint(&output)],
     })
 }
 

@@ -286,7 +286,7 @@ pub(crate) fn change(
     }
     let stated: Vec<&str> = PLACES
         .into_iter()
-        .filter(|place| wanted.contains_key(*place))
+        .filter(|place| wanted.contains_key(place))
         .collect();
     if stated.len() > 1 {
         return Err(CallError::invocation(format!(

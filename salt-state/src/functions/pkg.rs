@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::registry::{CallError, Registry};
 use crate::system::Command;
 
+pub(crate) mod apk;
 pub(crate) mod asked;
 pub(crate) mod change;
 pub(crate) mod dnf;
@@ -22,6 +23,7 @@ use manager::Manager;
 type Answer = Result<Value, CallError>;
 
 pub(super) fn register(registry: &mut Registry) {
+    apk::register(registry);
     asked::register(registry);
     change::register(registry);
     dnf::register(registry);

@@ -206,7 +206,7 @@ fn settled(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
             "Invalidly formatted 'sources' parameter. See minion log.",
         ));
     }
-    if manager == Manager::Apt && args.is_true("pkg_verify") {
+    if !matches!(manager, Manager::Dnf(_)) && args.is_true("pkg_verify") {
         return Ok(Plan::fail("pkg.verify not implemented"));
     }
     let wanted: Targets = if sources.is_empty() {
@@ -285,6 +285,8 @@ fn settled(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
         }
     }
     let hold = args.keywords().get("hold").map(Value::is_true);
+    // apk holds nothing.
+    let hold = hold.filter(|_| manager != Manager::Apk);
     if is_dnf && pending.is_empty() && args.is_true("pkg_verify") && sources.is_empty() {
         let broken = by_dnf::altered(args, check, &there)?;
         if !broken.is_empty() {
@@ -357,7 +359,7 @@ fn install(
         } else {
             match version {
                 None => manager.candidate(check.system, name),
-                Some(version) if is_comparison(version) => None,
+                Some(version) if is_comparison(version) || manager == Manager::Apk => None,
                 Some(version) => tools::meant(manager, check.system, name, version, false),
             }
         };
@@ -431,7 +433,13 @@ fn install(
     }
     let wants_refresh = wants_refresh(args);
     Ok(Plan::change(comment.clone(), changes, move |context| {
-        let installed = refresh(context, manager, wants_refresh, &call)
+        // Salt's apk takes no files.
+        let refreshed = if from_files && manager == Manager::Apk {
+            Ok(())
+        } else {
+            refresh(context, manager, wants_refresh, &call)
+        };
+        let installed = refreshed
             .map_err(Failure::from)
             .and_then(|()| tools::install(&call, context));
         let changed = match installed {
@@ -478,12 +486,21 @@ fn install(
             .collect();
         let mut changes = changed;
         if !failed.is_empty() {
-            return Ok(Done::with_comment(format!(
-                "The following packages failed to install/update: {}",
-                joined(failed)
-            ))
-            .changes(Changes::from(changes))
-            .result(false));
+            let mut parts = Vec::new();
+            if manager == Manager::Apk {
+                let mut done = fresh.clone();
+                done.retain(|(name, version)| !failed.contains(&shown(name, version.as_ref())));
+                parts.push(said(&done, &there, &again));
+                parts.retain(|part| !part.is_empty());
+            }
+            let failed = joined(failed);
+            parts.insert(
+                0,
+                format!("The following packages failed to install/update: {failed}"),
+            );
+            return Ok(Done::with_comment(parts.join("\n"))
+                .changes(Changes::from(changes))
+                .result(false));
         }
         let Some(hold) = hold else {
             return Ok(Done::with_comment(comment).changes(Changes::from(changes)));
@@ -565,6 +582,9 @@ fn version_of(manager: Manager, check: &Check<'_>, source: &str) -> Result<Optio
         return Ok(by_dnf::version_of(check, source));
     }
 
+    if manager == Manager::Apk {
+        return Ok(None);
+    }
     let path = std::path::Path::new(source.strip_prefix("file://").unwrap_or(source));
     if path.is_absolute() {
         if !check.system.exists(path) {
@@ -656,6 +676,8 @@ fn predicted(
     let mut after = installed.clone();
     for (name, version) in pending {
         let meant = match version {
+            // apk tells which, and takes no version.
+            _ if manager == Manager::Apk => None,
             None => manager.candidate(check.system, name),
             Some(version) => tools::meant(manager, check.system, name, version, false),
         };

@@ -541,6 +541,14 @@ pub(crate) fn install(args: &Args, context: &Context<'_>) -> Result<Map, Failure
     if matches!(manager, Manager::Dnf(_)) {
         return super::dnf::change::install(args, context);
     }
+    if manager == Manager::Apk {
+        let before = super::apk::installed(context.system)?;
+        let names: Vec<String> = match args.given("sources") {
+            Some(stated) if stated.is_true() => Vec::new(),
+            _ => targets(args).into_iter().map(|(name, _)| name).collect(),
+        };
+        return super::apk::install(context, &before, &names);
+    }
     if args.is_true("refresh") {
         manager.refresh(context)?;
     }
@@ -711,6 +719,10 @@ pub(crate) fn removal(args: &Args, context: &Context<'_>, purge: bool) -> Result
     let manager = Manager::of(context, "pkg.remove")?;
     if matches!(manager, Manager::Dnf(_)) {
         return super::dnf::change::remove(args, context);
+    }
+    if manager == Manager::Apk {
+        let names: Vec<String> = targets(args).into_iter().map(|(name, _)| name).collect();
+        return super::apk::remove(context, &names, purge);
     }
     let before = manager.installed(context.system, false)?;
     let left = manager.installed(context.system, true)?;

@@ -73,17 +73,12 @@ impl Manager {
             Self::Apt => Self::dpkg_status(),
             Self::Dnf(_) if removed => return Ok(BTreeMap::new()),
             Self::Dnf(own) => return Ok(super::dnf::joined(super::dnf::versions(machine, own)?)),
-            Self::Apk => tool::plain("apk").args(["info", "-v"]),
+            Self::Apk if removed => return Ok(BTreeMap::new()),
+            Self::Apk => return super::apk::installed(machine),
         };
         let text = tool::ask(machine, &command)?.stdout_text();
         let mut found = BTreeMap::new();
         for line in text.lines() {
-            if self == Self::Apk {
-                if let Some((name, version)) = apk_name(line).filter(|_| !removed) {
-                    found.insert(name, version);
-                }
-                continue;
-            }
             let words: Vec<&str> = line.split(' ').collect();
             let [_, _, state, name, version, ..] = words.as_slice() else {
                 continue;
@@ -175,13 +170,8 @@ impl Manager {
                     .remove(name)
             }
             Self::Apk => {
-                let command = tool::plain("apk").args(["policy", name]);
-                let text = tool::answer(machine, &command)?;
-                text.lines()
-                    .map(str::trim)
-                    .filter_map(|line| line.strip_suffix(':'))
-                    .find(|line| !line.contains(' '))
-                    .map(str::to_owned)
+                let (names, now) = ([name.to_owned()], BTreeMap::new());
+                super::apk::latest(machine, &names, &now).ok()?.remove(name)
             }
         }
     }
@@ -238,17 +228,7 @@ impl Manager {
             Self::Dnf(own) => {
                 return super::dnf::asked::upgrades(machine, own, &crate::args::Args::new());
             }
-            Self::Apk => {
-                let command = tool::plain("apk").args(["version", "-l", "<"]);
-                let output = tool::ask(machine, &command)?;
-                for line in output.stdout_text().lines() {
-                    if let Some((name, version)) = line.split_once(" < ")
-                        && let Some((name, _)) = apk_name(name.trim())
-                    {
-                        found.insert(name, version.trim().to_owned());
-                    }
-                }
-            }
+            Self::Apk => return super::apk::upgrades(machine),
         }
         Ok(found)
     }
@@ -261,6 +241,9 @@ impl Manager {
         verb: &str,
         targets: &[String],
     ) -> Option<Vec<(String, Option<String>)>> {
+        if self == Self::Apk {
+            return super::apk::simulate(machine, verb, targets);
+        }
         if self != Self::Apt {
             return None;
         }
@@ -313,7 +296,7 @@ impl Manager {
                 super::dnf::refresh(context, &crate::args::Args::new())?;
                 return Ok(Output::success(""));
             }
-            Self::Apk => self.command().arg("update"),
+            Self::Apk => return super::apk::refresh(context),
         };
         let output = tool::run(context, &command)?;
         if output.is_success() {
@@ -327,7 +310,9 @@ impl Manager {
     pub(crate) fn target(self, name: &str, version: &str) -> String {
         match self {
             Self::Dnf(_) => format!("{name}-{version}"),
-            Self::Apt | Self::Apk => format!("{name}={version}"),
+            Self::Apt => format!("{name}={version}"),
+            // Salt leaves the version out.
+            Self::Apk => name.to_owned(),
         }
     }
 
@@ -396,15 +381,7 @@ impl Manager {
                     "install"
                 });
             }
-            Self::Apk => {
-                command = command.arg("add");
-                if request.skip_verify {
-                    command = command.arg("--allow-untrusted");
-                }
-                if request.reinstall {
-                    command = command.arg("--upgrade");
-                }
-            }
+            Self::Apk => command = command.arg("add"),
         }
         self.patiently(context, &command.arg("--").args(&request.targets))
     }
@@ -530,13 +507,4 @@ impl Manager {
         };
         tool::run(context, &command)
     }
-}
-
-/// `name-1.2.3-r0` taken apart.
-fn apk_name(line: &str) -> Option<(String, String)> {
-    let mut parts = line.trim().rsplitn(3, '-');
-    let release = parts.next()?;
-    let version = parts.next()?;
-    let name = parts.next()?;
-    Some((name.to_owned(), format!("{version}-{release}")))
 }

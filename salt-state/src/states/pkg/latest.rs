@@ -4,6 +4,7 @@ use salt_proto::{Map, Value};
 
 use super::{Answer, REFRESHED, joined, known, manager, refresh, wants_refresh};
 use crate::args::Args;
+use crate::functions::pkg::apk;
 use crate::functions::pkg::change::{self as tools, Failure, changes as differences};
 use crate::functions::pkg::compare;
 use crate::functions::pkg::dnf;
@@ -82,6 +83,10 @@ fn newest(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
                 return Err(CallError::exception("TypeError", "unhashable type: 'dict'"));
             }
             Some(offers)
+        }
+        Manager::Apk => {
+            let names: Vec<String> = targets.iter().map(|(name, _)| name.clone()).collect();
+            Some(apk::latest(check.system, &names, &installed)?)
         }
         _ => None,
     };
@@ -332,10 +337,22 @@ fn upgraded(manager: Manager, args: &Args, check: &Check<'_>) -> Answer {
                 context.registry.call("pkg.upgrade", &call, context)
             } else {
                 let names: Value = upgrades.keys().collect();
-                let call = Args::new().keyword("pkgs", names);
-                context.registry.call("pkg.install", &call, context)
+                let call = Args::new().keyword("pkgs", names).keyword("refresh", false);
+                let verb = match manager {
+                    Manager::Apk => "pkg.upgrade",
+                    _ => "pkg.install",
+                };
+                context.registry.call(verb, &call, context)
             };
             let changed = match call {
+                // apk's tells how it went.
+                Ok(Value::Map(told)) if manager == Manager::Apk && told.contains_key("changes") => {
+                    if told.get("result") != Some(&Value::Bool(true)) {
+                        return Ok(Done::failed(told.str("comment").unwrap_or_default()));
+                    }
+                    let changed = told.get("changes").and_then(Value::as_map);
+                    changed.cloned().unwrap_or_default()
+                }
                 Ok(Value::Map(changed)) => changed,
                 Ok(_) => Map::new(),
                 Err(error @ CallError::Execution(_)) => {

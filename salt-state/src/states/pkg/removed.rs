@@ -132,8 +132,8 @@ fn absent(args: &Args, check: &Check<'_>, purge: bool) -> Answer {
         None => after.retain(|name, _| !going.contains(name)),
     }
     let gone = differences(&installed, &after);
-    // rpm keeps no configuration that could be removed apart.
-    let changes = if purge && !matches!(manager, Manager::Dnf(_)) {
+    // Only dpkg keeps configuration that could be removed apart.
+    let changes = if purge && manager == Manager::Apt {
         let mut kept = left.clone();
         kept.retain(|name, _| !known_now.contains(name));
         Changes::none()

@@ -748,6 +748,11 @@ fn asked_of_dnf(args: &Args, pending: &Targets) -> Args {
 }
 
 fn downloaded(args: &Args, check: &Check<'_>) -> Answer {
+    if manager(check, "pkg.downloaded")? == Manager::Apk {
+        return Ok(Plan::fail(
+            "The pkg.downloaded state is not available on this platform",
+        ));
+    }
     let manager = manager(check, "pkg.downloaded")?;
     if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
         return Ok(Plan::unchanged("No packages to download provided"));

@@ -575,6 +575,10 @@ const ALPINE: &[(&str, &str)] = &[
         "pkg.uptodate [Str(\"u\")]",
         "all that the upgrade returned is taken for what changed",
     ),
+    (
+        "pkg.installed [Str(\"p\")] {Str(\"pkgs\"): List([Map({Str(\"alpha\"): Str(\"1.1-r0\")}), Str(\"theta\")])}",
+        "what is on offer is asked here, in the dry run that fails there",
+    ),
     ("pkg.held ", "not refused here, though apk holds nothing"),
     ("pkg.unheld ", "the same"),
     (

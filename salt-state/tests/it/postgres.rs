@@ -180,12 +180,7 @@ fn what_a_database_server_holds_is_made_as_salt_makes_it() {
     let cases = RECORDED
         .iter()
         .flat_map(|recorded| -> Vec<Json> { serde_json::from_str(recorded).unwrap() });
-    // Each begins anew, and all of them take a minute or two: POSTGRES_CASES=all runs them all.
-    let every = match std::env::var("POSTGRES_CASES").as_deref() {
-        Ok("all") => 1,
-        _ => 4,
-    };
-    for case in cases.step_by(every) {
+    for case in cases {
         let uses_directories = case.to_string().contains(PLACE);
         if uses_directories {
             // What the server still holds in them is dropped first.
@@ -243,7 +238,7 @@ fn what_a_database_server_holds_is_made_as_salt_makes_it() {
         wrong.len(),
         wrong.join("\n\n")
     );
-    assert!(count > 700 / every);
+    assert!(count > 700);
 }
 
 /// Of a traceback its last line, which is what a recording has of one.

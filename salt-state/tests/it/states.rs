@@ -579,8 +579,6 @@ const ALPINE: &[(&str, &str)] = &[
         "pkg.installed [Str(\"p\")] {Str(\"pkgs\"): List([Map({Str(\"alpha\"): Str(\"1.1-r0\")}), Str(\"theta\")])}",
         "what is on offer is asked here, in the dry run that fails there",
     ),
-    ("pkg.held ", "not refused here, though apk holds nothing"),
-    ("pkg.unheld ", "the same"),
     (
         "{Str(\"version\"): Str(\"latest\")}",
         "the version that was found is told",

@@ -19,6 +19,9 @@ pub(super) fn register(registry: &mut Registry) {
         "held(name, version=None, pkgs=None, replace=False, **kwargs)",
         "Makes sure that packages keep their versions.",
         |args, check| {
+            if let Some(refusal) = cannot_hold(check, "pkg.held") {
+                return Ok(refusal);
+            }
             if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) {
                 return Ok(Plan::unchanged("No packages to be held provided"));
             }
@@ -42,6 +45,9 @@ pub(super) fn register(registry: &mut Registry) {
         "unheld(name, version=None, pkgs=None, all=False, **kwargs)",
         "Makes sure that packages can be upgraded.",
         |args, check| {
+            if let Some(refusal) = cannot_hold(check, "pkg.unheld") {
+                return Ok(refusal);
+            }
             let all = args.is_true("all");
             if matches!(args.get("pkgs"), Some(Value::List(items)) if items.is_empty()) && !all {
                 return Ok(Plan::unchanged("No packages to be unheld provided"));
@@ -78,6 +84,15 @@ fn names(args: &Args) -> Vec<String> {
         .into_iter()
         .map(|(name, _)| name)
         .collect()
+}
+
+/// What Salt says where packages cannot be held: apk has nothing like it.
+fn cannot_hold(check: &Check<'_>, function: &str) -> Option<Plan> {
+    matches!(manager(check, function), Ok(Manager::Apk)).then(|| {
+        Plan::fail(
+            "No any function to get the list of held packages available.\nCheck if the package manager supports package locking.",
+        )
+    })
 }
 
 fn is_dnf(check: &Check<'_>) -> bool {

@@ -185,8 +185,16 @@ impl<'a> Context<'a> {
     /// function gets in a dry run and while a state only looks.
     pub(crate) fn asking<T>(&self, call: impl FnOnce(&Context<'_>) -> T) -> T {
         let cache = self.setting("cachedir").unwrap_or("/var/cache/salt/minion");
-        let system = Asking::new(self.system, Some(cache.into()));
-        let inner = self.on(&system);
+        self.through(&Asking::new(self.system, Some(cache.into())), call)
+    }
+
+    /// Calls with another way to the machine.
+    pub(crate) fn through<T>(
+        &self,
+        system: &dyn System,
+        call: impl FnOnce(&Context<'_>) -> T,
+    ) -> T {
+        let inner = self.on(system);
         let answer = call(&inner);
         self.retcode.set(inner.retcode.get());
         answer

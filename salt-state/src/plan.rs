@@ -380,10 +380,7 @@ impl Plan {
                 None => apply(context)?,
                 Some(places) => {
                     let steady = Steady::new(context.system, places);
-                    let inner = context.on(&steady);
-                    let done = apply(&inner);
-                    context.set_retcode(inner.retcode());
-                    done?
+                    context.through(&steady, apply)?
                 }
             };
             if let Some(result) = done.result {

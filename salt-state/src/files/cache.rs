@@ -131,20 +131,6 @@ pub(crate) fn fetch(
     })
 }
 
-/// The bytes of a file of a web server, with an error as Salt raises it.
-pub(crate) fn download(url: &str, context: &Context<'_>) -> Result<Vec<u8>, CallError> {
-    source::try_download(url, true, context).map_err(|reason| {
-        let path = url
-            .split_once("://")
-            .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
-        let path = path.and_then(|path| path.split('?').next()).unwrap_or("/");
-        CallError::exception(
-            "salt.exceptions.MinionError",
-            format!("Error: {reason} reading {path}"),
-        )
-    })
-}
-
 /// Fetches a file of a web server into the cache; `None` for an address that leads out
 /// of it.
 pub(crate) fn take(
@@ -155,7 +141,7 @@ pub(crate) fn take(
     let Some(to) = place(url, saltenv, context.minion) else {
         return Ok(None);
     };
-    let content = download(url, context)?;
+    let content = source::download(url, true, context)?;
     Keep::new(to.clone(), &content, None).write(context)?;
     Ok(Some(to))
 }

@@ -43,7 +43,7 @@ impl Flags {
             let found = NAMES.iter().find(|(known, _)| *known == upper);
             found
                 .map(|(_, bits)| *bits)
-                .ok_or_else(|| CallError::execution(format!("Invalid re flag given: {upper}")))
+                .ok_or_else(|| CallError::execution(format!("Invalid re flag given: {name}")))
         };
         Ok(Self(match given {
             None => 0,
@@ -55,8 +55,7 @@ impl Flags {
                 }
                 bits
             }
-            Some(Value::Str(name)) => one(name)
-                .map_err(|_| CallError::execution(format!("Invalid re flag given: {name}")))?,
+            Some(Value::Str(name)) => one(name)?,
             Some(other) => {
                 return Err(CallError::execution(format!(
                     "Invalid re flags: \"{}\", must be given either as a single flag string, a list of strings, as an \

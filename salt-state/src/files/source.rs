@@ -103,7 +103,7 @@ pub(crate) fn fetched(
         return read_local(&path, context);
     }
     if is_remote(url) {
-        return download(url, verify_ssl, context).map(Some);
+        return Ok(Some(download(url, verify_ssl, context)?));
     }
     if url == "salt://" {
         return Ok(None);
@@ -135,21 +135,16 @@ pub(crate) fn os_error(error: io::Error, path: &Path) -> CallError {
 }
 
 /// Fetches over HTTP(S) or FTP, with the machine's `curl`.
+///
+/// # Errors
+///
+/// Salt's `MinionError`: without the address, which may have a name and password in it.
 pub(crate) fn download(
     url: &str,
     verify_ssl: bool,
     context: &Context<'_>,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Vec<u8>, CallError> {
     curl(url, verify_ssl, &[], context).map(|output| output.stdout)
-}
-
-/// The same for those who say it in their own words: the error is the reason alone.
-pub(crate) fn try_download(
-    url: &str,
-    verify_ssl: bool,
-    context: &Context<'_>,
-) -> Result<Vec<u8>, String> {
-    try_curl(url, verify_ssl, &[], context).map(|output| output.stdout)
 }
 
 /// Whether a file of a web server has changed.
@@ -205,25 +200,16 @@ fn curl(
     verify_ssl: bool,
     options: &[String],
     context: &Context<'_>,
-) -> Result<Output, Failure> {
-    try_curl(url, verify_ssl, options, context).map_err(|reason| {
-        // Without the address, which may have a name and password in it.
+) -> Result<Output, CallError> {
+    let failed = |reason: String| {
         let path = url.split_once("://").map_or("", |(_, rest)| rest);
         let path = path.find('/').map_or("", |at| &path[at..]);
         let path = path.split(['?', '#']).next().unwrap_or_default();
-        Failure::Exception(CallError::exception(
+        CallError::exception(
             "salt.exceptions.MinionError",
             format!("Error: {reason} reading {path}"),
-        ))
-    })
-}
-
-fn try_curl(
-    url: &str,
-    verify_ssl: bool,
-    options: &[String],
-    context: &Context<'_>,
-) -> Result<Output, String> {
+        )
+    };
     let seconds = |key: &str, default: f64| {
         let stated = match context.minion.config.get(key) {
             Some(Value::Int(stated)) => Some(*stated as f64),
@@ -250,12 +236,12 @@ fn try_curl(
     let output = context
         .system
         .query(&command)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| failed(error.to_string()))?;
     if output.is_success() {
         return Ok(output);
     }
     let said = output.stderr_text();
-    Err(refusal(output.exit.code(), &said))
+    Err(failed(refusal(output.exit.code(), &said)))
 }
 
 /// What Salt says of a transfer that failed, from what curl says of it.

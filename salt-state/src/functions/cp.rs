@@ -206,11 +206,7 @@ pub(crate) fn content(
 ) -> Result<Option<Vec<u8>>, CallError> {
     use crate::files::source;
     if source::is_remote(url) {
-        return match source::download(url, true, context) {
-            Ok(content) => Ok(Some(content)),
-            Err(source::Failure::Exception(error)) => Err(error),
-            Err(source::Failure::Foreseen(text)) => Err(CallError::execution(text)),
-        };
+        return source::download(url, true, context).map(Some);
     }
     let default = saltenv
         .or_else(|| context.setting("saltenv"))

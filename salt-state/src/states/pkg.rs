@@ -576,7 +576,7 @@ enum Unread {
 
 /// The version of a package file; `None` where it states none.
 fn version_of(manager: Manager, check: &Check<'_>, source: &str) -> Result<Option<String>, Unread> {
-    use crate::files::{cache, source::is_remote};
+    use crate::files::source::{download, is_remote};
 
     if let Manager::Dnf(_) = manager {
         return Ok(by_dnf::version_of(check, source));
@@ -597,7 +597,7 @@ fn version_of(manager: Manager, check: &Check<'_>, source: &str) -> Result<Optio
         return Ok(control.str("version").map(str::to_owned));
     }
     let content = if is_remote(source) {
-        Some(cache::download(source, check.context).map_err(Unread::Error)?)
+        Some(download(source, true, check.context).map_err(Unread::Error)?)
     } else {
         check.source(source).map_err(Unread::Error)?
     };

@@ -221,13 +221,7 @@ fn planned(name: &str, args: &Args, check: &Check<'_>) -> Answer {
                     None => Ok(Plan::fail(format!("{name} is gone"))),
                 };
             }
-            Err(Stop::Failure(Failure::Exception(CallError::Exception { kind, message })))
-                if kind == "ModuleNotFoundError"
-                    || message.ends_with("is not iterable")
-                    || message.ends_with("has no attribute 'lower'") =>
-            {
-                return Err(CallError::Exception { kind, message });
-            }
+            Err(Stop::Raised(error)) => return Err(error),
             Err(Stop::Failure(failure)) => return foreseen(failure),
         },
         None => Content::Any,

@@ -341,10 +341,9 @@ fn blockreplace(args: &Args, check: &Check<'_>) -> Answer {
             "Encountered error managing block: {text}. See the log for details."
         ))
     };
-    let mut content = match args.given("content") {
-        None if args.get("content").is_none() => String::new(),
+    let mut content = match args.get("content") {
+        None => String::new(),
         Some(Value::Str(content)) => content.clone(),
-        None => return Ok(stopped("'NoneType' object has no attribute 'endswith'")),
         Some(other) => {
             let kind = other.type_name();
             return Ok(stopped(&format!(

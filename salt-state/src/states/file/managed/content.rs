@@ -109,6 +109,8 @@ pub(super) enum Stop {
     Untouched,
     Plan(String),
     Failure(Failure),
+    /// What Salt does not catch.
+    Raised(CallError),
 }
 
 impl From<Failure> for Stop {
@@ -159,11 +161,10 @@ pub(super) fn fetched(
     let saltenv = check.environment();
     let given = args.get("source").cloned().unwrap_or_default();
     if let Value::Int(_) | Value::Float(_) | Value::Bool(_) = given {
-        return Err(CallError::exception(
+        return Err(Stop::Raised(CallError::exception(
             "TypeError",
             format!("'{}' object is not iterable", given.type_name()),
-        )
-        .into());
+        )));
     }
     if let Value::Map(_) = given {
         return Err(CallError::exception(
@@ -186,11 +187,10 @@ pub(super) fn fetched(
             _ => false,
         };
         if let Some(wrong) = all.iter().find(|one| !is_known(one)) {
-            return Err(CallError::exception(
+            return Err(Stop::Raised(CallError::exception(
                 "AttributeError",
                 format!("'{}' object has no attribute 'lower'", wrong.type_name()),
-            )
-            .into());
+            )));
         }
     }
     let source_hash = args.get("source_hash").cloned().unwrap_or_default();
@@ -344,14 +344,22 @@ pub(super) fn fetched(
     let Some(renderer) = template else {
         return Ok(content);
     };
-    let vars = template_variables(name, args, check)?;
-    let mut vars = vars;
+    let mut vars = template_variables(name, args, check)?;
     vars.insert("source", url.as_str());
     let text = String::from_utf8_lossy(&content);
     let path = source::tree_path(&url);
     let rendered = check
-        .for_functions(|context| source::render(&renderer, &text, path, saltenv, &vars, context))?;
-    Ok(rendered.into_bytes())
+        .for_functions(|context| source::render(&renderer, &text, path, saltenv, &vars, context));
+    match rendered {
+        Ok(text) => Ok(text.into_bytes()),
+        // A renderer that is not there is no fault of the template.
+        Err(Failure::Exception(error)) if is_missing_module(&error) => Err(Stop::Raised(error)),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+fn is_missing_module(error: &CallError) -> bool {
+    matches!(error, CallError::Exception { kind, .. } if kind == "ModuleNotFoundError")
 }
 
 /// The mode of a source, for `keep`.

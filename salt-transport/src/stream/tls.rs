@@ -164,13 +164,12 @@ pub(crate) async fn accept<S>(
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    let wanted = config.alpn_protocols.clone();
-    let stream = TlsAcceptor::from(config)
+    let stream = TlsAcceptor::from(Arc::clone(&config))
         .accept(stream)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("TLS: {error}")))?;
     let (_, session) = stream.get_ref();
-    agreed(&wanted, session.alpn_protocol())?;
+    agreed(&config.alpn_protocols, session.alpn_protocol())?;
     let peer = verified(session, beneath)?;
     Ok((stream, peer))
 }
